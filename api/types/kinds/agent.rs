@@ -1,0 +1,343 @@
+//! Agent: the desired state of one agent, and what was observed of it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What one agent should do, how, and within which limits.
+///
+/// The definition is text in canonical form and complete: an agent can run from its object alone,
+/// without the file it came from.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[kube(
+    group = "gcluster.dev",
+    version = "v1alpha1",
+    kind = "Agent",
+    plural = "agents",
+    singular = "agent",
+    shortname = "ag",
+    category = "gcluster",
+    namespaced,
+    status = "AgentStatus",
+    derive = "PartialEq",
+    selectable = ".spec.run",
+    selectable = ".status.runState",
+    doc = "One autonomous agent: its prompts, how they run, and what was observed.",
+    printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.runState","description":"pending, running or stopped"}"#,
+    printcolumn = r#"{"name":"Revision","type":"integer","jsonPath":".status.currentRevision","description":"revision that new iterations use"}"#,
+    printcolumn = r#"{"name":"Iterations","type":"integer","jsonPath":".status.iterations.total","description":"iterations that ended"}"#,
+    printcolumn = r#"{"name":"Last","type":"date","jsonPath":".status.lastIterationTime","description":"time since the newest iteration began or ended"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Tokens","type":"integer","jsonPath":".status.tokens.total","priority":1,"description":"tokens of all iterations, all four kinds"}"#,
+    printcolumn = r#"{"name":"Cost","type":"string","jsonPath":".status.cost","priority":1,"description":"cost of all iterations in US dollars, as the backend reports it"}"#,
+    printcolumn = r#"{"name":"Backend","type":"string","jsonPath":".status.backend","priority":1,"description":"program that executes the prompts"}"#,
+    printcolumn = r#"{"name":"Directory","type":"string","jsonPath":".spec.workingDirectory","priority":1}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentSpec {
+    /// The agent's own `defagent` form in canonical text.
+    #[schemars(length(min = 1))]
+    pub definition: String,
+    /// Canonical form of every method that the definition reaches, by method name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub methods: BTreeMap<String, String>,
+    /// Values bound to the agent's parameters, by parameter name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arguments: BTreeMap<String, String>,
+    /// The agent's name as its author wrote it; the object's name is derived from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_name: Option<String>,
+    /// Whether the agent should be at work.
+    #[serde(default)]
+    pub run: RunPolicy,
+    /// A new value starts the definition again from its first step (RFC 3339 time).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_at: Option<String>,
+    /// Absolute directory in which the agent's programs run. Default: the directory of the `.p` file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+    /// Which agent program executes the prompts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Backend>,
+    /// What the agent may use up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Whether an iteration of a loop is given the output of the one before it.
+    #[serde(default)]
+    pub loop_context: LoopContext,
+    /// How many revisions that are no longer in use are kept.
+    #[serde(default = "default_revision_history")]
+    #[schemars(range(min = 0))]
+    pub revision_history_limit: i32,
+    /// How many finished iterations are kept per step.
+    #[serde(default = "default_iteration_history")]
+    #[schemars(range(min = 1))]
+    pub iteration_history_limit: i32,
+}
+
+fn default_revision_history() -> i32 {
+    10
+}
+
+fn default_iteration_history() -> i32 {
+    100
+}
+
+/// Whether the agent should be at work.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum RunPolicy {
+    /// Iterations are started as the definition says.
+    #[default]
+    Running,
+    /// The running iteration may end; no new one begins.
+    Paused,
+    /// The running iteration is ended; no new one begins.
+    Stopped,
+}
+
+/// What an iteration of a loop is told about the one before.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum LoopContext {
+    /// The previous iteration's output precedes the prompt.
+    #[default]
+    Previous,
+    /// Every iteration begins with the prompt alone.
+    None,
+}
+
+/// The program that executes prompts.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Backend {
+    /// `claude`, `command` or `rehearsal`. Default: what the master was started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Model to ask for, in the backend's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Further arguments of the program; for `command` the program itself and its arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Further environment variables of the program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// The backend's permission mode. Default for `claude`: `bypassPermissions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission_mode: Option<String>,
+}
+
+/// One environment variable.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct EnvVar {
+    /// Name, for example `RUST_LOG`.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// Value; nothing in it is expanded.
+    #[serde(default)]
+    pub value: String,
+}
+
+/// What an agent may use up. Checked before each iteration, the timeouts during it.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Iterations that may end before the agent pauses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub max_iterations: Option<i64>,
+    /// US dollars that may be spent before the agent pauses.
+    #[serde(default, rename = "maxBudgetUSD", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub max_budget_usd: Option<f64>,
+    /// Longest time of one iteration, such as `45m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    pub iteration_timeout: Option<String>,
+    /// Longest time without text or tool activity, such as `10m`. A running tool is activity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    pub stall_timeout: Option<String>,
+    /// Items of a `map` step that run at once. Default 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_concurrent_map_items: Option<i32>,
+}
+
+/// What was observed of an agent.
+///
+/// The revision controller writes `stableID`, `digest`, `currentRevision`, `revisions` and the
+/// condition `Ready`; the executor writes the rest.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatus {
+    /// Newest `metadata.generation` that the revision controller has acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// SHA-256 of the agent's own form, 64 hex digits.
+    #[serde(default, rename = "stableID", skip_serializing_if = "Option::is_none")]
+    pub stable_id: Option<String>,
+    /// SHA-256 of the agent's form with everything it reaches, 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Number of the revision that new iterations use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_revision: Option<i64>,
+    /// The revisions that are kept, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<RevisionSummary>,
+    /// Whether the agent is at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_state: Option<RunState>,
+    /// How often the definition was begun from its first step, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<i64>,
+    /// Digest of the revision that the present execution began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_digest: Option<String>,
+    /// The `spec.restartedAt` that the present execution answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_restart: Option<String>,
+    /// How many iterations ended, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<IterationCounts>,
+    /// When the newest iteration began or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_iteration_time: Option<MicroTime>,
+    /// Names of the iterations that are running now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub active_iterations: Vec<String>,
+    /// Tokens of all iterations that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokenTotals>,
+    /// Cost of all iterations that ended in US dollars, as the backends report it.
+    #[serde(default, rename = "costUSD", skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// `costUSD` as people read it, such as `$1.20`; `unpriced` where a backend knows no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
+    /// The backend in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// Statistics of each step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stats: Vec<StepStats>,
+    /// Why the agent is in the state it is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Whether an agent is at work.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// It should run and nothing has started yet.
+    #[default]
+    Pending,
+    /// Its definition is being executed; between two iterations too.
+    Running,
+    /// It is paused, stopped, or its definition has come to its end.
+    Stopped,
+}
+
+/// One revision, in an agent's list.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionSummary {
+    /// Its number, from 1, growing.
+    pub revision: i64,
+    /// Name of its AgentRevision object.
+    pub name: String,
+    /// SHA-256 of the agent's own form.
+    #[serde(rename = "stableID")]
+    pub stable_id: String,
+    /// SHA-256 of the form with everything it reaches.
+    pub digest: String,
+    /// When it was recorded first.
+    pub created_at: Option<MicroTime>,
+}
+
+/// How many iterations ended, and how.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct IterationCounts {
+    /// All that ended.
+    pub total: i64,
+    /// Ended with an output.
+    pub succeeded: i64,
+    /// Ended with an error of the backend.
+    pub failed: i64,
+    /// Ended by a stop, a delete or the end of the master.
+    #[serde(default)]
+    pub interrupted: i64,
+}
+
+/// Tokens by kind, as providers bill them.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenTotals {
+    /// Input that was neither read from nor written to a cache.
+    #[serde(default)]
+    pub input: i64,
+    /// Output, thinking included.
+    #[serde(default)]
+    pub output: i64,
+    /// Input read from a cache.
+    #[serde(default)]
+    pub cache_read: i64,
+    /// Input written to a cache.
+    #[serde(default)]
+    pub cache_creation: i64,
+    /// The sum of the four.
+    #[serde(default)]
+    pub total: i64,
+}
+
+impl TokenTotals {
+    /// Adds another count to this one and keeps `total` their sum.
+    pub fn add(&mut self, other: &TokenTotals) {
+        self.input = self.input.saturating_add(other.input);
+        self.output = self.output.saturating_add(other.output);
+        self.cache_read = self.cache_read.saturating_add(other.cache_read);
+        self.cache_creation = self.cache_creation.saturating_add(other.cache_creation);
+        self.total = self
+            .input
+            .saturating_add(self.output)
+            .saturating_add(self.cache_read)
+            .saturating_add(self.cache_creation);
+    }
+}
+
+/// Statistics of one step over all its iterations that ended.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStats {
+    /// Label of the step.
+    pub step: String,
+    /// The number that the step's next iteration gets; all below it are counted here. Never reused.
+    pub next_number: i64,
+    /// Iterations that ended; each item of a map counts.
+    pub iterations: i64,
+    /// Of these, how many succeeded.
+    #[serde(default)]
+    pub succeeded: i64,
+    /// Of these, how many failed.
+    #[serde(default)]
+    pub failed: i64,
+    /// Mean duration of those that succeeded or failed, in seconds.
+    #[serde(default)]
+    pub mean_duration_seconds: f64,
+    /// Its sample standard deviation, in seconds.
+    #[serde(default)]
+    pub stddev_duration_seconds: f64,
+    /// Mean of all tokens.
+    #[serde(default)]
+    pub mean_tokens: f64,
+    /// Its sample standard deviation.
+    #[serde(default)]
+    pub stddev_tokens: f64,
+    /// Cost in US dollars.
+    #[serde(default, rename = "costUSD")]
+    pub cost_usd: f64,
+}

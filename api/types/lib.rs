@@ -1,0 +1,21 @@
+//! The contract of gcluster: its kinds, canonical S-expressions, names and transcript records.
+//!
+//! Pure data. This crate reads no file, opens no socket and asks no clock; everything else in the
+//! workspace may use it and it uses nothing of theirs.
+//!
+//! ```text
+//! Agent ──owns──▶ AgentRevision        what should run, and every text it ever had
+//!   └────owns──▶ Iteration ──names──▶ transcript [0 … end)
+//! ```
+
+pub mod conditions;
+pub mod duration;
+pub mod kinds;
+pub mod labels;
+pub mod names;
+pub mod sexpr;
+pub mod transcript;
+
+pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
+pub use kinds::iteration::{Iteration, IterationSpec, IterationStatus};
+pub use kinds::revision::{AgentRevision, AgentRevisionSpec};

@@ -1,0 +1,1 @@
+//! gcluster-lang

@@ -1,0 +1,2 @@
+//! gcluster
+fn main() {}
