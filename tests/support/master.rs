@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::cli::{Ran, Sandbox, ran};
+use super::cli::Sandbox;
 use super::wait::{wait, wait_within};
 
 /// A running master. Killed when dropped, if it still runs.
@@ -145,9 +145,4 @@ pub fn objects(sandbox: &Sandbox, kind: &str) -> Vec<serde_json::Value> {
     let got = sandbox.run(["get", kind, "-o", "json"]).ok();
     let list: serde_json::Value = serde_json::from_str(&got.stdout).expect("JSON");
     list["items"].as_array().expect("items").clone()
-}
-
-/// Runs curl against a master. Its arguments may name `{url}` parts freely.
-pub fn curl(args: &[&str]) -> Ran {
-    ran(Command::new("curl").args(["-sS", "--max-time", "20"]).args(args))
 }
