@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module a subject. `architecture` fails when a file is forgotten here.
 
 mod architecture;
+mod claude_real;
 mod cli_apply;
 mod cli_get;
 mod defects;
