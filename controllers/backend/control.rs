@@ -1,0 +1,126 @@
+//! The way from the executor to a run: stop it, end its turn, tell it something.
+//!
+//! ```text
+//! Control (many clones) ──Command──▶ Commands (the run's task) ──drop──▶ every `stop` returns
+//! ```
+
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+
+/// A handle on a run. Clones act on the same run.
+#[derive(Debug, Clone)]
+pub struct Control {
+    commands: mpsc::UnboundedSender<Command>,
+    ended: watch::Receiver<bool>,
+}
+
+/// What a run is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// End everything: asked politely at first, killed when `grace` is over.
+    Stop {
+        /// Time until processes are killed.
+        grace: Duration,
+    },
+    /// End the turn and keep its result.
+    Interrupt,
+    /// Give the agent a message.
+    Steer(SteerMessage),
+}
+
+/// Guidance for a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SteerMessage {
+    /// A UUID; comes back in [`super::BackendEvent::Steered`].
+    pub id: String,
+    /// Who sends it.
+    pub from: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Why a message could not be handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SteerError {
+    /// The run is over.
+    #[error("the run has ended")]
+    Ended,
+}
+
+/// The run's end of a [`Control`]. Dropping it says that the run is over and nothing of it is left.
+#[derive(Debug)]
+pub struct Commands {
+    commands: mpsc::UnboundedReceiver<Command>,
+    ended: watch::Sender<bool>,
+}
+
+impl Control {
+    /// A control and the end that obeys it.
+    pub fn channel() -> (Control, Commands) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (ended_sender, ended) = watch::channel(false);
+        (Control { commands: sender, ended }, Commands { commands: receiver, ended: ended_sender })
+    }
+
+    /// Ends the run: interrupt (which keeps the result), SIGINT, SIGTERM, and after `grace` SIGKILL to every
+    /// process of it, also those that called setsid. Returns when none is left; at once when it was over.
+    /// The run's events go on until [`super::BackendEvent::Done`].
+    pub async fn stop(&self, grace: Duration) {
+        if self.commands.send(Command::Stop { grace }).is_err() {
+            return;
+        }
+        self.ended().await;
+    }
+
+    /// Ends the turn that is running and keeps what it has said. Does nothing when the run is over.
+    pub fn interrupt(&self) {
+        // A closed channel means that there is nothing left to interrupt.
+        let _ = self.commands.send(Command::Interrupt);
+    }
+
+    /// Hands a message to the run. Whether it reaches the running turn is the backend's
+    /// [`super::Capabilities::live_steering`]; a backend without it reports nothing about the message.
+    pub fn steer(&self, message: SteerMessage) -> Result<(), SteerError> {
+        self.commands.send(Command::Steer(message)).map_err(|_| SteerError::Ended)
+    }
+
+    /// Returns when the run is over and no process of it is left.
+    pub async fn ended(&self) {
+        // An error means that the sender is gone, which is the end too.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+}
+
+impl Commands {
+    /// The next command; `None` when every control was dropped.
+    pub async fn next(&mut self) -> Option<Command> {
+        self.commands.recv().await
+    }
+
+    /// Says that nothing of the run is left, before its last events were read.
+    pub fn set_ended(&self) {
+        self.ended.send_replace(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn stop_returns_when_the_run_is_over_and_at_once_afterwards() {
+        let (control, mut commands) = Control::channel();
+        let run = tokio::spawn(async move {
+            assert_eq!(commands.next().await, Some(Command::Interrupt));
+            assert_eq!(commands.next().await, Some(Command::Stop { grace: Duration::from_secs(1) }));
+        });
+        control.interrupt();
+        control.stop(Duration::from_secs(1)).await;
+        run.await.unwrap();
+        control.stop(Duration::from_secs(1)).await;
+        let message = SteerMessage { id: "1".into(), from: "me".into(), text: "hello".into() };
+        assert_eq!(control.steer(message), Err(SteerError::Ended));
+    }
+}
