@@ -1,1 +1,27 @@
-//! gcluster-controllers
+//! The control loops of gcluster: ordinary kube-rs controllers on a `kube::Client`.
+//!
+//! ```text
+//! Agent ──revision──▶ AgentRevision ──executor──▶ Iteration ──backend──▶ transcript
+//!                      collector: what nobody owns or needs any more
+//!                      persistence: the one loop under the API (state to disk)
+//! ```
+//!
+//! Loops never call each other: each reads objects, plans with a pure function, acts, and writes only its
+//! own fields. Starting is reconciling; there is no other recovery.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod backend;
+pub mod collector;
+pub mod context;
+pub mod error;
+pub mod executor;
+pub mod informer;
+pub mod persistence;
+pub mod report;
+pub mod revision;
+
+mod run;
+
+pub use context::{Config, Context};
+pub use run::run;

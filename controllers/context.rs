@@ -1,0 +1,99 @@
+//! What every controller is given: the client, the backends, the clock and the settings.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+
+use crate::backend::Backend;
+
+/// Everything that comes from outside. Clones share it.
+#[derive(Clone)]
+pub struct Context {
+    /// The API, and the only way to it.
+    pub client: Client,
+    /// Backends by name.
+    pub backends: Arc<BTreeMap<String, Arc<dyn Backend>>>,
+    /// Settings.
+    pub config: Arc<Config>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl Context {
+    /// A context on the machine's clock.
+    pub fn new(client: Client, backends: impl IntoIterator<Item = Arc<dyn Backend>>, config: Config) -> Self {
+        let backends = backends.into_iter().map(|backend| (backend.name().to_owned(), backend)).collect();
+        Self { client, backends: Arc::new(backends), config: Arc::new(config), clock: Arc::new(Timestamp::now) }
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+/// Settings of the controllers.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Backend of agents that name none.
+    pub default_backend: String,
+    /// Directory below which each run has one of its own.
+    pub runs_dir: PathBuf,
+    /// Where agents without `spec.workingDirectory` run.
+    pub default_directory: PathBuf,
+    /// Iterations that run at once, of all agents.
+    pub max_running: usize,
+    /// Reconciles that run at once, per controller.
+    pub concurrency: u16,
+    /// Time that a program has to end when it is asked to, before it is killed.
+    pub stop_grace: Duration,
+    /// Time that all programs have when the master ends.
+    pub shutdown_grace: Duration,
+    /// First pause after a failure; it doubles with each further one in a row, up to five minutes.
+    pub failure_backoff: Duration,
+    /// First pause after an iteration of a loop that ended at once without using a tool; doubles likewise.
+    pub idle_backoff: Duration,
+    /// What "at once" is.
+    pub idle_below: Duration,
+    /// How long an agent is parked when the provider does not say when its limit is lifted.
+    pub throttle_default: Duration,
+    /// How often a missing program is looked for again.
+    pub recheck_backend: Duration,
+    /// Least time between the starts of two programs of one backend, by its name; others: two milliseconds.
+    pub start_spacing: BTreeMap<String, Duration>,
+    /// How often a collector looks for what it may have missed.
+    pub resync: Duration,
+}
+
+impl Config {
+    /// The defaults, with the files of runs below `runs_dir`.
+    pub fn new(default_backend: impl Into<String>, runs_dir: impl Into<PathBuf>) -> Self {
+        let runs_dir = runs_dir.into();
+        Self {
+            default_backend: default_backend.into(),
+            default_directory: PathBuf::from("/"),
+            runs_dir,
+            max_running: 1_000,
+            concurrency: 16,
+            stop_grace: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(4),
+            failure_backoff: Duration::from_secs(1),
+            idle_backoff: Duration::from_millis(500),
+            idle_below: Duration::from_secs(3),
+            throttle_default: Duration::from_secs(300),
+            recheck_backend: Duration::from_secs(30),
+            start_spacing: BTreeMap::from([("claude".to_owned(), Duration::from_millis(150))]),
+            resync: Duration::from_secs(300),
+        }
+    }
+}
