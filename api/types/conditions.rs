@@ -12,6 +12,8 @@ pub const THROTTLED: &str = "Throttled";
 pub const WITHIN_LIMITS: &str = "WithinLimits";
 /// Repeated failures, or iterations that do nothing, hold the next one back for a while.
 pub const BACKING_OFF: &str = "BackingOff";
+/// The definition is being executed. False says why not: `Completed`, `Paused`, `Stopped`, `LimitReached`.
+pub const PROGRESSING: &str = "Progressing";
 
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +84,13 @@ mod tests {
     }
 
     fn ready(status: bool, message: &str) -> Observed<'static> {
-        Observed { kind: READY, status: Some(status), reason: "Because", message: message.into(), generation: Some(1) }
+        Observed {
+            kind: READY,
+            status: Some(status),
+            reason: "Because",
+            message: message.into(),
+            generation: Some(1),
+        }
     }
 
     #[test]

@@ -203,6 +203,15 @@ pub struct AgentStatus {
     /// How many iterations ended, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterations: Option<IterationCounts>,
+    /// Iterations in a row that failed, or that ended at once and did nothing. What the backoff grows with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fruitless_iterations: Option<i64>,
+    /// No iteration begins before this time, because of `fruitlessIterations`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff_until: Option<MicroTime>,
+    /// No iteration begins before this time, because the provider's usage limit is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_until: Option<MicroTime>,
     /// When the newest iteration began or ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_iteration_time: Option<MicroTime>,

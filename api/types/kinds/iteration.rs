@@ -48,6 +48,9 @@ pub struct IterationSpec {
     /// Which item of a map, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<i64>,
+    /// Which round of the loop over a pipeline that it is part of, from 0; absent outside of such a loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<i64>,
     /// The execution of the definition that it belongs to (`status.execution` of the Agent).
     #[serde(default)]
     pub execution: i64,
@@ -114,6 +117,9 @@ pub struct IterationStatus {
     /// What went wrong, in the backend's words, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// When the provider's usage limit is lifted; only with the reason `Throttled`, and only if it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<MicroTime>,
     /// How far the transcript has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcript: Option<TranscriptSize>,
