@@ -1,52 +1,109 @@
 //! Structural schemas: defaults, pruning and validation of objects.
+//!
+//! A schema is compiled once into a tree of [`node::Node`]s; each of the three passes walks object and
+//! tree together, so that its depth is bounded by the schema and not by what a client sends.
+//!
+//! ```text
+//! object ─▶ prune (unknown fields) ─▶ default ─▶ validate ─▶ all errors at once
+//! ```
+
+mod compile;
+mod default;
+mod format;
+mod meta;
+pub(crate) mod node;
+mod prune;
+mod validate;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use node::Node;
+
+/// Deepest nesting of an object that is accepted, as in serde_json's parser.
+pub const MAX_DEPTH: usize = 128;
 
 /// The shape of a kind's objects, compiled once.
 #[derive(Clone, Debug)]
-pub struct Schema {}
+pub struct Schema {
+    root: Node,
+    source: Value,
+}
 
 impl Schema {
     /// Any object with apiVersion, kind and metadata.
     pub fn any() -> Schema {
-        Schema {}
+        Schema::from_json(&json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}))
     }
 
     /// From the schema of a CustomResourceDefinition.
     pub fn from_props(props: &JSONSchemaProps) -> Schema {
-        let _ = props;
-        Schema {}
+        Schema::from_json(&serde_json::to_value(props).unwrap_or_default())
     }
 
     /// From a structural schema as JSON.
     pub fn from_json(schema: &Value) -> Schema {
-        let _ = schema;
-        Schema {}
+        let source = compile::annotated(schema.clone());
+        let mut root = Node::compile(&source, false);
+        root.add_object_fields();
+        Schema { root, source }
     }
 
-    /// From the schema of a built-in kind: null means absent.
+    /// From the generated schema of a built-in kind: references are resolved, and null means absent.
     pub fn from_builtin(schema: &Value) -> Schema {
-        let _ = schema;
-        Schema {}
+        let source = compile::annotated(compile::resolved(schema));
+        let mut root = Node::compile(&source, true);
+        root.add_object_fields();
+        Schema { root, source }
     }
 
-    /// Fills in defaults.
+    /// Fills in defaults of absent fields.
     pub fn default(&self, object: &mut Value) {
-        let _ = object;
+        default::fill(&self.root, object);
     }
 
-    /// Removes unknown fields and answers their paths, such as `spec.foo`.
+    /// Removes unknown fields and answers their paths in order, such as `spec.foo`.
+    ///
+    /// Null in a field of a built-in kind or of `metadata` means absent and goes without a word.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
-        let _ = object;
-        Vec::new()
+        prune::prune(&self.root, object)
     }
 
-    /// All that is wrong with an object.
+    /// All that is wrong with an object; empty when it is valid.
     pub fn validate(&self, object: &Value) -> Vec<FieldError> {
-        let _ = object;
-        Vec::new()
+        validate::validate(&self.root, object)
     }
+
+    /// The schema as OpenAPI v3, without apiVersion, kind and metadata unless it names them.
+    pub fn to_openapi(&self) -> Value {
+        self.source.clone()
+    }
+
+    /// The compiled tree, for walks beside an object.
+    pub(crate) fn root(&self) -> &Node {
+        &self.root
+    }
+}
+
+/// True when a value nests deeper than [`MAX_DEPTH`]; never recurses itself.
+pub fn too_deep(value: &Value) -> bool {
+    depth_exceeds(value, MAX_DEPTH)
+}
+
+pub(crate) fn depth_exceeds(value: &Value, limit: usize) -> bool {
+    let mut stack = vec![(value, 1)];
+    while let Some((value, depth)) = stack.pop() {
+        let inner: &mut dyn Iterator<Item = &Value> = match value {
+            Value::Array(items) => &mut items.iter(),
+            Value::Object(map) => &mut map.values(),
+            _ => continue,
+        };
+        if depth > limit {
+            return true;
+        }
+        stack.extend(inner.filter(|v| v.is_array() || v.is_object()).map(|v| (v, depth + 1)));
+    }
+    false
 }
 
 /// One thing that is wrong with one field.
@@ -94,3 +151,6 @@ impl FieldReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
