@@ -1,0 +1,1 @@
+//! An engine that fails where a test says so.
