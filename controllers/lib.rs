@@ -14,6 +14,7 @@
 pub mod backend;
 pub mod collector;
 pub mod context;
+mod control_loop;
 pub mod error;
 pub mod executor;
 pub mod informer;

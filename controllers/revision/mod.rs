@@ -1,1 +1,12 @@
-//! revision
+//! Agent → AgentRevision, and the revision part of the Agent's status.
+//!
+//! ```text
+//! spec {definition, methods, arguments} ──digest──▶ AgentRevision <agent>-<digest, 10 digits> ──▶ currentRevision
+//! ```
+
+pub mod plan;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+
+pub use reconcile::run;

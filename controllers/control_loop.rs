@@ -1,0 +1,83 @@
+//! How a controller runs: watch agents, queue, reconcile with bounded concurrency, retry with jitter.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{Stream, StreamExt, TryStreamExt};
+use gcluster_types::Agent;
+use kube::Api;
+use kube::runtime::controller::{self, Action, ReconcileRequest};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::ResourceExt;
+
+use crate::Context;
+use crate::error::Error;
+
+/// Agents to look at for another reason than a change of their own.
+pub(crate) type Triggers = Pin<Box<dyn Stream<Item = ObjectRef<Agent>> + Send>>;
+
+/// Runs `reconcile` for every agent that changes or that `triggers` names, until the stream is dropped.
+///
+/// Two reconciles of one agent never overlap. A failed one is tried again, later each time.
+pub(crate) async fn run<R>(ctx: &Context, controller: &'static str, triggers: Triggers, reconcile: R)
+where
+    R: Fn(Arc<Agent>) -> BoxFuture<'static, Result<Action, Error>> + Send + Sync + 'static,
+{
+    let (reader, writer) = reflector::store();
+    let agents = watcher(Api::<Agent>::all(ctx.client.clone()), watcher::Config::default());
+    let own = reflector::reflector(writer, agents.default_backoff())
+        .touched_objects()
+        .map_ok(|agent| ReconcileRequest::from(ObjectRef::from_obj(&agent)));
+    let related = triggers.map(|agent| Ok(ReconcileRequest::from(agent)));
+    let queue = futures::stream::select(own.boxed(), related.boxed());
+    let failures: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+    let reset = failures.clone();
+    let reconcile = Arc::new(reconcile);
+    let config = controller::Config::default().concurrency(ctx.config.concurrency);
+    let run = controller::applier(
+        move |agent: Arc<Agent>, _: Arc<()>| {
+            let (reconcile, reset) = (reconcile.clone(), reset.clone());
+            let key = key(&agent);
+            let done: BoxFuture<'static, Result<Action, Error>> = Box::pin(async move {
+                let action = reconcile(agent).await?;
+                reset.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                Ok(action)
+            });
+            done
+        },
+        move |agent: Arc<Agent>, error: &Error, _: Arc<()>| {
+            let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let attempts = failures.entry(key(&agent)).and_modify(|n| *n = n.saturating_add(1)).or_insert(0);
+            if !error.is_race() {
+                let agent = ObjectRef::from_obj(&*agent);
+                tracing::warn!(controller, %agent, %error, attempts = *attempts, "a reconcile failed");
+            }
+            Action::requeue(error.retry_after(*attempts))
+        },
+        Arc::new(()),
+        reader,
+        queue,
+        config,
+    );
+    run.for_each(|result| async {
+        match result {
+            // The first is said above; the second is an agent that was deleted meanwhile.
+            Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+            Err(error) => tracing::debug!(controller, %error, "the queue was disturbed"),
+        }
+    })
+    .await;
+}
+
+/// A pause of about this length: at most a quarter longer, so that a thousand agents do not wake together.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(1.0 + fastrand::f64() / 4.0)
+}
+
+fn key(agent: &Agent) -> String {
+    agent.uid().unwrap_or_else(|| agent.name_any())
+}

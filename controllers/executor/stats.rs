@@ -1,0 +1,128 @@
+//! Counting iterations that ended: each exactly once, in the one write of the agent's status.
+//!
+//! `stats[].nextNumber` is the watermark: every iteration of the step below it is counted, none from it on. The
+//! counts and the watermark change in one write that fails when somebody wrote in between, so nothing
+//! can be counted twice or forgotten.
+
+use gcluster_types::kinds::agent::{IterationCounts, StepStats, TokenTotals};
+use gcluster_types::kinds::iteration::{IterationStatus, Phase};
+
+use super::backoff::duration_seconds;
+
+/// The statistics of a step; made when the step is new.
+pub fn of_step<'a>(stats: &'a mut Vec<StepStats>, step: &str) -> &'a mut StepStats {
+    let at = stats.iter().position(|s| s.step == step).unwrap_or_else(|| {
+        stats.push(StepStats { step: step.to_owned(), ..StepStats::default() });
+        stats.len() - 1
+    });
+    &mut stats[at]
+}
+
+/// Adds one iteration that ended. Durations and tokens are those of iterations that came to an end of their own.
+pub fn add(stats: &mut StepStats, status: &IterationStatus) {
+    stats.iterations = stats.iterations.saturating_add(1);
+    stats.cost_usd += status.cost_usd.unwrap_or(0.0);
+    match status.phase {
+        Phase::Succeeded => stats.succeeded = stats.succeeded.saturating_add(1),
+        Phase::Failed => stats.failed = stats.failed.saturating_add(1),
+        Phase::Pending | Phase::Running | Phase::Interrupted => return,
+    }
+    let before = stats.succeeded.saturating_add(stats.failed) - 1;
+    let seconds = duration_seconds(status).unwrap_or(0.0);
+    let tokens = status.tokens.as_ref().map_or(0, |tokens| tokens.total) as f64;
+    welford(&mut stats.mean_duration_seconds, &mut stats.stddev_duration_seconds, before, seconds);
+    welford(&mut stats.mean_tokens, &mut stats.stddev_tokens, before, tokens);
+}
+
+/// Mean and sample standard deviation of one value more than `before`.
+fn welford(mean: &mut f64, stddev: &mut f64, before: i64, value: f64) {
+    let count = before.max(0) as f64 + 1.0;
+    let squares = *stddev * *stddev * (count - 2.0).max(0.0);
+    let delta = value - *mean;
+    *mean += delta / count;
+    let squares = squares + delta * (value - *mean);
+    *stddev = if count > 1.0 { (squares.max(0.0) / (count - 1.0)).sqrt() } else { 0.0 };
+}
+
+/// Adds one iteration that ended to the agent's totals.
+pub fn add_totals(counts: &mut IterationCounts, tokens: &mut TokenTotals, cost: &mut f64, status: &IterationStatus) {
+    counts.total = counts.total.saturating_add(1);
+    match status.phase {
+        Phase::Succeeded => counts.succeeded = counts.succeeded.saturating_add(1),
+        Phase::Failed => counts.failed = counts.failed.saturating_add(1),
+        Phase::Pending | Phase::Running | Phase::Interrupted => {
+            counts.interrupted = counts.interrupted.saturating_add(1);
+        }
+    }
+    if let Some(used) = &status.tokens {
+        tokens.add(used);
+    }
+    *cost += status.cost_usd.unwrap_or(0.0);
+}
+
+/// A cost as people read it. `unpriced` when tokens were used and no price is known.
+pub fn cost_text(cost: f64, tokens: i64) -> String {
+    if cost == 0.0 && tokens > 0 {
+        return "unpriced".to_owned();
+    }
+    if cost > 0.0 && cost < 0.01 { format!("${cost:.4}") } else { format!("${cost:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+    use k8s_openapi::jiff::Timestamp;
+    use proptest::prelude::*;
+
+    fn ended(phase: Phase, millis: i64, tokens: i64) -> IterationStatus {
+        let at = |millis| Some(MicroTime(Timestamp::from_millisecond(millis).unwrap()));
+        IterationStatus {
+            phase,
+            started_at: at(0),
+            finished_at: at(millis),
+            tokens: Some(TokenTotals { input: tokens, total: tokens, ..TokenTotals::default() }),
+            cost_usd: Some(0.5),
+            ..IterationStatus::default()
+        }
+    }
+
+    #[test]
+    fn interrupted_iterations_count_but_say_nothing_about_durations() {
+        let mut all = Vec::new();
+        let (mut counts, mut tokens, mut cost) = (IterationCounts::default(), TokenTotals::default(), 0.0);
+        for phase in [Phase::Succeeded, Phase::Interrupted, Phase::Failed] {
+            let status = ended(phase, 2_000, 10);
+            add(of_step(&mut all, "build"), &status);
+            add_totals(&mut counts, &mut tokens, &mut cost, &status);
+        }
+        let stats = &all[0];
+        assert_eq!((all.len(), stats.iterations, stats.succeeded, stats.failed), (1, 3, 1, 1));
+        assert_eq!((stats.mean_duration_seconds, stats.stddev_duration_seconds), (2.0, 0.0));
+        assert_eq!(counts, IterationCounts { total: 3, succeeded: 1, failed: 1, interrupted: 1 });
+        assert_eq!((tokens.total, cost, stats.cost_usd), (30, 1.5, 1.5));
+    }
+
+    #[test]
+    fn costs_read_well_and_unpriced_is_not_free() {
+        let cases = [(0.0, 0, "$0.00"), (0.0, 5, "unpriced"), (0.0034, 5, "$0.0034"), (1.2, 5, "$1.20")];
+        for (cost, tokens, want) in cases {
+            assert_eq!(cost_text(cost, tokens), want);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn mean_and_deviation_are_those_of_all_values(values in prop::collection::vec(0_i64..100_000, 1..50)) {
+            let mut stats = StepStats::default();
+            values.iter().for_each(|v| add(&mut stats, &ended(Phase::Succeeded, *v, *v)));
+            let count = values.len() as f64;
+            let mean = values.iter().sum::<i64>() as f64 / count;
+            let squares: f64 = values.iter().map(|v| (*v as f64 - mean).powi(2)).sum();
+            let deviation = if count > 1.0 { (squares / (count - 1.0)).sqrt() } else { 0.0 };
+            prop_assert!((stats.mean_tokens - mean).abs() < 1e-6 * (1.0 + mean));
+            prop_assert!((stats.stddev_tokens - deviation).abs() < 1e-6 * (1.0 + deviation));
+            prop_assert!((stats.mean_duration_seconds * 1_000.0 - mean).abs() < 1e-6 * (1.0 + mean));
+        }
+    }
+}
