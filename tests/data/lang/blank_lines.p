@@ -1,0 +1,18 @@
+
+
+m:
+
+	first
+
+	  
+	second
+		
+
+; comment
+
+	third
+
+
+
+n:
+	x

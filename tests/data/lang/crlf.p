@@ -1,0 +1,8 @@
+﻿agent-x:
+	loop(m)
+
+m:
+	one
+
+	two
+

@@ -1,0 +1,7 @@
+m:
+	good
+	bad ÿ here
+
+n:
+	x -> nope
+Ã(

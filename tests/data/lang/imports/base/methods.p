@@ -1,0 +1,5 @@
+critic:
+	Be critical.
+
+agent-watcher:
+	loop(critic)

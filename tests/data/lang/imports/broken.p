@@ -1,0 +1,5 @@
+x:
+  spaces
+
+y:
+	in -> nowhere

@@ -1,0 +1,4 @@
+@base/shared.p
+
+left:
+	x -> base

@@ -1,0 +1,4 @@
+@base/shared.p
+
+right:
+	x -> base
