@@ -1,1 +1,16 @@
-//! gcluster
+//! gcluster: a Kubernetes-style control plane for teams of coding agents, in one program.
+//!
+//! - [`cli`] one file per verb; [`render`] turns objects and transcripts into text for it;
+//! - [`client`] talks to a master; [`serve`] is one: store, API server and controllers joined;
+//! - [`exit`] how a command ends; [`config`] where things are; [`telemetry`] logs.
+
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod exit;
+pub mod render;
+pub mod serve;
+pub mod telemetry;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,163 @@
+//! `gcluster master`: serves the API and runs the controllers in the foreground.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Globals;
+use super::output::print;
+use super::pidfile::PidFile;
+use crate::config::DEFAULT_ADDR;
+use crate::exit::{Failure, Kind, Result};
+use crate::serve::{self, StartError};
+use crate::telemetry::{self, LogFormat};
+
+/// Run the master: serve the API, keep agents at work
+///
+/// Logs go to standard error. Ctrl-C stops agents with grace and keeps all state; a second one ends at once.
+#[derive(Args, Debug)]
+pub(crate) struct MasterArgs {
+    /// Address to listen on; port 0 takes any free one, and the ready line names it
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADDR)]
+    addr: SocketAddr,
+    /// What executes the prompts of agents that do not say
+    #[arg(long, value_enum, value_name = "NAME", default_value = "claude")]
+    backend: Backend,
+    /// Form of the log
+    #[arg(long, value_enum, value_name = "FORM", default_value = "text")]
+    log_format: LogFormat,
+    /// Most iterations that run at once, over all agents
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_running: Option<u32>,
+    /// Do not end with the terminal
+    #[arg(long, hide = true)]
+    background: bool,
+}
+
+/// A backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// The claude CLI.
+    Claude,
+    /// The program that each agent names.
+    Command,
+    /// Built in; executes nothing, for trying gcluster out.
+    Rehearsal,
+}
+
+impl Backend {
+    /// Its name in objects.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Backend::Claude => "claude",
+            Backend::Command => "command",
+            Backend::Rehearsal => "rehearsal",
+        }
+    }
+}
+
+/// Does `gcluster master`.
+pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    telemetry::init(args.log_format, std::io::stderr().is_terminal() && !no_color);
+    let data_dir = globals.data_dir()?;
+    // Signals are caught before anything is written, so that a start is never cut in half.
+    let mut signals = Signals::new(args.background)?;
+    let config = serve::Config {
+        addr: args.addr,
+        data_dir: data_dir.clone(),
+        backend: args.backend.name().to_owned(),
+        max_running: args.max_running.map(|n| n as usize),
+        version: super::version::own(),
+    };
+    let mut starting = Box::pin(serve::start(config));
+    let master = tokio::select! {
+        started = &mut starting => started.map_err(|error| explain(error, args.addr, &data_dir))?,
+        () = signals.next() => {
+            let Ok(master) = starting.await else { return Ok(()) };
+            return end(master, &mut signals, &data_dir).await;
+        }
+    };
+    PidFile::write(&data_dir, &master.address().to_string())?;
+    // Whoever started the master may have closed its standard output; that is no reason to end.
+    let _ = print(&format!(
+        "gcluster master ready at https://{} (data {}, kubeconfig {})\n",
+        master.address(),
+        data_dir.display(),
+        master.kubeconfig().display()
+    ));
+    tracing::info!(address = %master.address(), backend = args.backend.name(), "ready");
+    signals.next().await;
+    end(master, &mut signals, &data_dir).await
+}
+
+/// Stops everything; a further signal ends the process at once.
+async fn end(master: serve::Handle, signals: &mut Signals, data_dir: &Path) -> Result {
+    tracing::info!("stopping: agents are given time to end");
+    let killer = master.killer();
+    tokio::select! {
+        () = master.stop() => {
+            PidFile::remove(data_dir);
+            tracing::info!("stopped");
+            Ok(())
+        }
+        () = signals.next() => {
+            tracing::warn!("second signal: ending at once");
+            killer.kill();
+            PidFile::remove(data_dir);
+            Err(Failure::new(Kind::Interrupted, ""))
+        }
+    }
+}
+
+fn explain(error: StartError, addr: SocketAddr, data_dir: &Path) -> Failure {
+    let failure = Failure::failed(error.to_string());
+    match error {
+        StartError::PortTaken { .. } => failure
+            .cause(format!("port {} is used by another gcluster master, or by another program", addr.port()))
+            .hint(format!("if it is another gcluster master, use it: `gcluster --server https://{addr} get agents`"))
+            .hint("to run one more, choose a free port and a directory of its own: `gcluster master --addr 127.0.0.1:0 --data-dir DIR`"),
+        StartError::DataDirInUse { .. } => match PidFile::running(data_dir) {
+            Some(other) => failure
+                .cause(format!("it listens on {} (process {})", other.address, other.pid))
+                .hint("stop it with `gcluster down`, or choose another directory with --data-dir"),
+            None => failure.hint("choose another directory with --data-dir"),
+        },
+        _ => failure,
+    }
+}
+
+/// The signals that end a master.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+    ignore_hangup: bool,
+}
+
+impl Signals {
+    fn new(ignore_hangup: bool) -> Result<Self> {
+        let catch =
+            |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot catch signals: {error}")));
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            hangup: catch(SignalKind::hangup())?,
+            ignore_hangup,
+        })
+    }
+
+    /// Returns at the next one.
+    async fn next(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => if !self.ignore_hangup { return },
+            }
+        }
+    }
+}

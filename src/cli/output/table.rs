@@ -1,0 +1,247 @@
+//! Tables: the server's columns, aligned as kubectl aligns them.
+
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use crate::render::{fields, visible};
+
+/// What to show of a table, and how.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Show {
+    /// Columns of lower priority too.
+    pub(crate) wide: bool,
+    /// No heading.
+    pub(crate) no_headers: bool,
+    /// A first column with the namespace.
+    pub(crate) namespace: bool,
+    /// A last column with the labels.
+    pub(crate) labels: bool,
+    /// Put before each name, such as `agent.gcluster.dev/`.
+    pub(crate) prefix: String,
+}
+
+/// Prints tables one after another with common widths, so that rows of a watch line up.
+#[derive(Debug, Default)]
+pub(crate) struct Printer {
+    show: Show,
+    columns: Vec<Value>,
+    widths: Vec<usize>,
+    headed: bool,
+}
+
+impl Printer {
+    /// A printer that has printed nothing.
+    pub(crate) fn new(show: Show) -> Self {
+        Self { show, ..Self::default() }
+    }
+
+    /// The text of a `meta.k8s.io/v1` Table; the heading comes with the first one that has rows.
+    /// Tables of a watch after the first may come without column definitions.
+    pub(crate) fn render(&mut self, table: &Value) -> String {
+        if let Some(columns) = table["columnDefinitions"].as_array().filter(|columns| !columns.is_empty()) {
+            self.columns.clone_from(columns);
+        }
+        let rows = rows(table);
+        let mut lines: Vec<Vec<String>> = Vec::new();
+        if !self.headed && !self.show.no_headers && !rows.is_empty() {
+            lines.push(self.heading());
+        }
+        self.headed |= !rows.is_empty();
+        lines.extend(rows.iter().map(|row| self.row(row)));
+        fields::align(&lines, &mut self.widths)
+    }
+
+    fn shown(&self) -> impl Iterator<Item = (usize, &Value)> {
+        let wide = self.show.wide;
+        self.columns.iter().enumerate().filter(move |(_, c)| wide || c["priority"].as_i64().unwrap_or(0) == 0)
+    }
+
+    fn heading(&self) -> Vec<String> {
+        let mut cells = Vec::new();
+        if self.show.namespace {
+            cells.push("NAMESPACE".to_owned());
+        }
+        cells.extend(self.shown().map(|(_, c)| c["name"].as_str().unwrap_or_default().to_uppercase()));
+        if self.show.labels {
+            cells.push("LABELS".to_owned());
+        }
+        cells
+    }
+
+    fn row(&self, row: &Value) -> Vec<String> {
+        let mut cells = Vec::new();
+        if self.show.namespace {
+            cells.push(
+                row.pointer("/object/metadata/namespace").and_then(Value::as_str).unwrap_or("").to_owned(),
+            );
+        }
+        for (place, (index, _)) in self.shown().enumerate() {
+            let text = cell(row["cells"].get(index).unwrap_or(&Value::Null));
+            cells.push(if place == 0 { format!("{}{text}", self.show.prefix) } else { text });
+        }
+        if self.show.labels {
+            let labels = row.pointer("/object/metadata/labels").and_then(Value::as_object);
+            let pairs: Vec<String> = labels
+                .into_iter()
+                .flatten()
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+                .collect();
+            cells.push(if pairs.is_empty() { "<none>".into() } else { pairs.join(",") });
+        }
+        cells
+    }
+}
+
+/// The rows of a table.
+pub(crate) fn rows(table: &Value) -> &[Value] {
+    table["rows"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A cell's text: one line, no control characters.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => {
+            let mut lines = text.lines();
+            let first = visible(lines.next().unwrap_or_default()).replace('\t', " ");
+            if lines.next().is_some() { format!("{first}…") } else { first }
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Sorts the rows of a table by name, numbers in names by value.
+pub(crate) fn sort_naturally(table: &mut Value) {
+    let by_revision = column(table, "Agent").zip(column(table, "Revision"));
+    let Some(rows) = table.get_mut("rows").and_then(Value::as_array_mut) else { return };
+    rows.sort_by_cached_key(|row| {
+        let text = |path: &str| row.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let namespace = text("/object/metadata/namespace");
+        match by_revision {
+            // Revisions are named after digests: their order is that of their numbers.
+            Some((agent, number)) => {
+                let number = row["cells"][number].as_i64().unwrap_or(0);
+                (
+                    Natural(namespace),
+                    Natural(text(&format!("/cells/{agent}"))),
+                    number,
+                    Natural(text("/cells/0")),
+                )
+            }
+            None => {
+                (Natural(namespace), Natural(text("/object/metadata/name")), 0, Natural(text("/cells/0")))
+            }
+        }
+    });
+}
+
+fn column(table: &Value, name: &str) -> Option<usize> {
+    table["columnDefinitions"].as_array()?.iter().position(|c| c["name"] == name)
+}
+
+/// Text ordered by [`natural`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Natural(pub(crate) String);
+
+impl Ord for Natural {
+    fn cmp(&self, other: &Self) -> Ordering {
+        natural(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Natural {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Compares texts with the numbers in them by value: `b.2` before `b.10`.
+pub(crate) fn natural(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
+    while let (Some(&x), Some(&y)) = (left.first(), right.first()) {
+        if x.is_ascii_digit() && y.is_ascii_digit() {
+            let (m, after_m) = number(left);
+            let (n, after_n) = number(right);
+            match m.len().cmp(&n.len()).then_with(|| m.cmp(n)) {
+                Ordering::Equal => (left, right) = (after_m, after_n),
+                other => return other,
+            }
+        } else if x == y {
+            (left, right) = (&left[1..], &right[1..]);
+        } else {
+            return x.cmp(&y);
+        }
+    }
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
+/// The digits at the start without leading zeros, and the rest.
+fn number(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|b| !b.is_ascii_digit()).unwrap_or(bytes.len());
+    let start = bytes[..end].iter().position(|b| *b != b'0').unwrap_or(end);
+    (&bytes[start..end], &bytes[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn iterations() -> Value {
+        let row = |name: &str, phase: &str, output: Value| {
+            json!({"cells": [name, phase, output], "object": {"metadata": {"name": name, "namespace": "default",
+                "labels": {"step": "build"}}}})
+        };
+        json!({
+            "columnDefinitions": [{"name": "Name"}, {"name": "Phase"}, {"name": "Output", "priority": 1}],
+            "rows": [row("b.build.10", "Running", Value::Null), row("b.build.2", "Succeeded", json!("one\ntwo\u{1b}"))],
+        })
+    }
+
+    #[test]
+    fn tables_are_aligned_and_sorted_naturally() {
+        let mut table = iterations();
+        sort_naturally(&mut table);
+        let plain = Printer::new(Show::default()).render(&table);
+        let all = Show { wide: true, namespace: true, labels: true, prefix: "it/".into(), ..Show::default() };
+        let wide = Printer::new(all).render(&table);
+        crate::testing::snapshot("table", &format!("{plain}\n{wide}"));
+    }
+
+    #[test]
+    fn later_rows_of_a_watch_line_up_and_carry_no_second_heading() {
+        let mut printer = Printer::new(Show::default());
+        let first = printer.render(&iterations());
+        let later = printer.render(&json!({"rows": [{"cells": ["b.x", "Failed", null]}]}));
+        assert_eq!(later, "b.x          Failed\n");
+        assert_eq!(first.lines().next(), Some("NAME         PHASE"));
+    }
+
+    #[test]
+    fn revisions_are_sorted_by_agent_and_number() {
+        let row = |name: &str, agent: &str, n: i64| json!({"cells": [name, agent, n], "object": {}});
+        let mut table = json!({"columnDefinitions": [{"name": "Name"}, {"name": "Agent"}, {"name": "Revision"}],
+            "rows": [row("b-1", "b", 1), row("a-aa", "a", 10), row("a-ff", "a", 9)]});
+        sort_naturally(&mut table);
+        let names: Vec<_> = rows(&table).iter().map(|r| r["cells"][0].as_str().unwrap()).collect();
+        assert_eq!(names, ["a-ff", "a-aa", "b-1"]);
+    }
+
+    #[test]
+    fn an_empty_table_prints_nothing() {
+        assert_eq!(Printer::new(Show::default()).render(&json!({"rows": []})), "");
+    }
+
+    proptest! {
+        #[test]
+        fn natural_order_is_a_total_order(mut texts in proptest::collection::vec("[a0.9]{0,6}", 0..8)) {
+            texts.sort_by(|a, b| natural(a, b));
+            for pair in texts.windows(2) {
+                prop_assert_ne!(natural(&pair[0], &pair[1]), Ordering::Greater);
+                prop_assert_eq!(natural(&pair[0], &pair[1]).reverse(), natural(&pair[1], &pair[0]));
+            }
+        }
+    }
+}
