@@ -9,7 +9,24 @@
 //! writes `prompt` (first), `usage` (of every [`BackendEvent::Usage`]), `output` and `end` (of
 //! [`BackendEvent::Done`]); everything else comes ready-made as [`BackendEvent::Record`].
 
+pub mod claude;
+mod claude_ending;
+mod claude_entry;
+mod claude_stream;
+mod claude_usage;
+pub mod command;
 mod control;
+mod drive;
+mod process;
+pub mod registry;
+pub mod rehearsal;
+mod rehearsal_script;
+mod spool;
+pub mod sweep;
+mod wake;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -22,6 +39,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 pub use control::{Command, Commands, Control, SteerError, SteerMessage};
+pub use registry::Backends;
 
 /// A program that executes prompts.
 pub trait Backend: Send + Sync {
@@ -252,5 +270,17 @@ impl StartError {
             StartError::Io { .. } => RetryClass::Transient,
             _ => RetryClass::Fatal,
         }
+    }
+}
+
+/// One sentence on how a program ended, with the end of what it said.
+fn describe_exit(name: &str, exit: &drive::Exit) -> String {
+    let how = match exit.status {
+        Some(status) => status.to_string(),
+        None => "unknown exit status".to_owned(),
+    };
+    match exit.stderr.as_str() {
+        "" => format!("{name} ended with {how} and wrote nothing to its standard error"),
+        stderr => format!("{name} ended with {how}: {stderr}"),
     }
 }

@@ -1,0 +1,142 @@
+//! The `command` backend: any program. The prompt on its standard input, its standard output is the answer.
+//!
+//! `spec.backend.args` is the program and its arguments: `["./agent.sh", "--fast"]`. Exit status 0 is success.
+
+use std::ffi::{OsStr, OsString};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use gcluster_types::transcript::Entry;
+
+use super::drive::{Dialect, Exit, Step, drive};
+use super::process::{Input, Program, find_program, spawn};
+use super::spool::Line;
+use super::{
+    Backend, Capabilities, Finished, Launch, Outcome, RetryClass, Running, StartError, Unavailable,
+    describe_exit,
+};
+
+/// Longest output that is kept as a whole.
+const OUTPUT_LIMIT: usize = 64 << 20;
+/// Text records are cut at the first line end behind this many bytes.
+const RECORD_SIZE: usize = 16 << 10;
+
+/// Runs any program.
+#[derive(Debug, Default)]
+pub struct CommandBackend;
+
+impl Backend for CommandBackend {
+    fn name(&self) -> &'static str {
+        "command"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { process: true, ..Capabilities::default() }
+    }
+
+    fn check(&self) -> Result<(), Unavailable> {
+        // Which program it is only the launch knows.
+        Ok(())
+    }
+
+    fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>> {
+        async move {
+            let Some((name, args)) = launch.args.split_first() else {
+                return Err(StartError::Invalid(
+                    "the backend `command` needs the program in spec.backend.args, such as [\"./agent.sh\"]"
+                        .to_owned(),
+                ));
+            };
+            let path =
+                find_program(OsStr::new(name), Some(&launch.working_directory)).ok_or_else(|| Unavailable {
+                    reason: "ProgramNotFound",
+                    message: format!("there is no program {name:?}"),
+                    hint: "install it or correct the first of spec.backend.args".to_owned(),
+                });
+            // A missing directory explains a missing program, and is the better thing to say.
+            let missing = !launch.working_directory.is_dir();
+            let path = if missing { path.unwrap_or_default() } else { path? };
+            let model = launch.model.iter().map(|model| ("GCLUSTER_MODEL".to_owned(), model.clone()));
+            let program = Program {
+                path,
+                args: args.iter().map(OsString::from).collect(),
+                env: model.collect(),
+                input: Input::Text(launch.prompt.clone()),
+            };
+            let process = spawn(&launch, program).await?;
+            drive(&launch, process, Box::new(Plain::new(name.clone())))
+        }
+        .boxed()
+    }
+}
+
+/// Plain text.
+struct Plain {
+    name: String,
+    output: String,
+    record: String,
+    dropped: bool,
+}
+
+impl Plain {
+    fn new(name: String) -> Plain {
+        Plain { name, output: String::new(), record: String::new(), dropped: false }
+    }
+
+    fn flush(&mut self, step: &mut Step) {
+        let text = std::mem::take(&mut self.record);
+        let text = text.trim_end_matches('\n');
+        if !text.trim().is_empty() {
+            step.record(Entry::Text { text: text.to_owned() });
+        }
+    }
+}
+
+impl Dialect for Plain {
+    fn line(&mut self, line: Line, step: &mut Step) {
+        let bytes = match line {
+            Line::Whole(bytes) => bytes,
+            Line::TooLong(length) => {
+                step.notice(format!("a line of {length} bytes is too long and was skipped"));
+                return;
+            }
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        if self.output.len() + text.len() <= OUTPUT_LIMIT {
+            self.output.push_str(&text);
+            self.output.push('\n');
+        } else if !self.dropped {
+            self.dropped = true;
+            step.notice(format!(
+                "the output is longer than {} MiB; the rest is dropped from it",
+                OUTPUT_LIMIT >> 20
+            ));
+        }
+        self.record.push_str(&text);
+        self.record.push('\n');
+        if self.record.len() >= RECORD_SIZE {
+            self.flush(step);
+        }
+    }
+
+    fn pause(&mut self, step: &mut Step) {
+        self.flush(step);
+    }
+
+    fn finish(&mut self, exit: &Exit, step: &mut Step) -> Finished {
+        self.flush(step);
+        let outcome = if exit.status.is_some_and(|status| status.success()) {
+            self.output.truncate(self.output.trim_end_matches('\n').len());
+            Outcome::Succeeded { output: std::mem::take(&mut self.output) }
+        } else if exit.stopped {
+            Outcome::Interrupted { reason: "it was stopped".to_owned() }
+        } else {
+            Outcome::Failed {
+                reason: "CommandFailed".to_owned(),
+                error: describe_exit(&self.name, exit),
+                retry: RetryClass::Transient,
+            }
+        };
+        Finished { outcome, turns: 0, tool_uses: 0, model: None }
+    }
+}

@@ -1,0 +1,405 @@
+//! One task per run: reads the program's lines, lets a [`Dialect`] say what they mean, obeys the control,
+//! and leaves no process behind.
+//!
+//! ```text
+//! spool ──line──▶ Dialect ──events──▶ queue ──▶ receiver      the receiver may be slow: reading waits,
+//!                    └──input lines──▶ stdin                  stopping does not
+//! ```
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use gcluster_types::transcript::Entry;
+use rustix::process::Signal;
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::process::{InputLines, Process, tail};
+use super::spool::{Line, Spool};
+use super::{
+    BackendEvent, Command, Commands, Control, Finished, Launch, ProcessRef, Running, StartError,
+    SteerMessage, sweep,
+};
+
+/// Events that wait for the receiver before reading waits too.
+const EVENTS: usize = 256;
+/// How long a program may take to exit once its input was closed.
+const LINGER: Duration = Duration::from_secs(30);
+/// How long processes that outlived their leader may take to obey SIGTERM.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+/// Grace of a run that nobody listens to any more.
+const ABANDONED_GRACE: Duration = Duration::from_secs(5);
+/// Signs of progress within this time are told once.
+const ACTIVITY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the lines of a program mean. No IO: a dialect is tested with recorded lines.
+pub(crate) trait Dialect: Send {
+    /// Takes one line.
+    fn line(&mut self, line: Line, step: &mut Step);
+    /// Everything that was written so far has been taken; more may come.
+    fn pause(&mut self, _step: &mut Step) {}
+    /// True when the program has nothing left to do, so that its input can be closed.
+    fn is_idle(&self) -> bool {
+        false
+    }
+    /// The line that ends the running turn, where there is one.
+    fn interrupt(&mut self) -> Option<String> {
+        None
+    }
+    /// The line that hands over a message, where there is one.
+    fn steer(&mut self, _message: &SteerMessage) -> Option<String> {
+        None
+    }
+    /// The program is gone: the last events, and how it all ended.
+    fn finish(&mut self, exit: &Exit, step: &mut Step) -> Finished;
+}
+
+/// What a dialect makes of a line.
+#[derive(Default)]
+pub(crate) struct Step {
+    pub(crate) events: Vec<BackendEvent>,
+    /// Lines to send to the program.
+    pub(crate) input: Vec<String>,
+}
+
+impl Step {
+    pub(crate) fn record(&mut self, entry: Entry) {
+        self.events.push(BackendEvent::Record(entry));
+    }
+
+    pub(crate) fn notice(&mut self, text: impl Into<String>) {
+        self.record(Entry::Notice { text: text.into() });
+    }
+}
+
+/// How the program ended.
+pub(crate) struct Exit {
+    /// `None` when the operating system did not say.
+    pub(crate) status: Option<ExitStatus>,
+    /// The end of its stderr.
+    pub(crate) stderr: String,
+    /// Somebody asked for it.
+    pub(crate) stopped: bool,
+}
+
+/// Takes over a program that was started.
+pub(crate) fn drive(
+    launch: &Launch,
+    process: Process,
+    dialect: Box<dyn Dialect>,
+) -> Result<Running, StartError> {
+    let spool = Spool::open(&process.stdout)
+        .map_err(|source| StartError::Io { step: format!("read {}", process.stdout.display()), source })?;
+    let (sender, events) = mpsc::channel(EVENTS);
+    let (control, commands) = Control::channel();
+    let hunted = Arc::new(Hunted {
+        uid: launch.iteration_uid.clone(),
+        leader: process.reference.clone(),
+        seen: Mutex::new(vec![process.reference.clone()]),
+    });
+    let (exit_sender, exit) = watch::channel(None);
+    let (stop_sender, stopping) = watch::channel(false);
+    tokio::spawn(wait(process.child, hunted.clone(), stopping, exit_sender));
+    let driver = Driver {
+        spool,
+        dialect,
+        input: process.input,
+        stderr: process.stderr,
+        events: sender,
+        queue: VecDeque::new(),
+        last_activity: None,
+        hunted,
+        exit,
+        stopping: stop_sender,
+        abandoned: false,
+    };
+    tokio::spawn(driver.run(commands));
+    Ok(Running { process: Some(process.reference), events, control })
+}
+
+struct Driver {
+    spool: Spool,
+    dialect: Box<dyn Dialect>,
+    input: Option<InputLines>,
+    stderr: PathBuf,
+    events: mpsc::Sender<BackendEvent>,
+    queue: VecDeque<BackendEvent>,
+    last_activity: Option<Instant>,
+    hunted: Arc<Hunted>,
+    exit: watch::Receiver<Option<Ended>>,
+    stopping: watch::Sender<bool>,
+    /// Nobody receives the events any more.
+    abandoned: bool,
+}
+
+/// The leader has ended and nothing of it is left, or only what could not be killed.
+#[derive(Clone)]
+struct Ended {
+    status: Option<ExitStatus>,
+    ended_leftovers: usize,
+    left: Vec<i64>,
+}
+
+impl Driver {
+    async fn run(mut self, mut commands: Commands) {
+        let mut linger: Option<Instant> = None;
+        let mut controlled = true;
+        let ended = loop {
+            if self.queue.is_empty() {
+                let more = self.read();
+                if more {
+                    tokio::task::yield_now().await;
+                }
+                if self.dialect.is_idle() && self.input.take().is_some() {
+                    linger = Some(Instant::now() + LINGER);
+                }
+                let ended = self.exit.borrow_and_update().clone();
+                if let Some(ended) = ended.filter(|_| !more && self.queue.is_empty()) {
+                    break ended;
+                }
+                if more {
+                    continue;
+                }
+            }
+            let waiting = !self.queue.is_empty();
+            let sender = self.events.clone();
+            tokio::select! {
+                permit = sender.reserve(), if waiting && !self.abandoned => match (permit, self.queue.pop_front()) {
+                    (Ok(permit), Some(event)) => permit.send(event),
+                    _ => self.queue.clear(),
+                },
+                () = sender.closed(), if !self.abandoned => {
+                    self.abandoned = true;
+                    self.queue.clear();
+                    self.stop(ABANDONED_GRACE);
+                }
+                command = commands.next(), if controlled => match command {
+                    Some(command) => self.obey(command),
+                    None => controlled = false,
+                },
+                () = self.spool.changed(), if !waiting => {}
+                _ = self.exit.changed(), if self.exit.borrow().is_none() => commands.set_ended(),
+                () = tokio::time::sleep_until(linger.unwrap_or_else(Instant::now)), if linger.is_some() => {
+                    linger = None;
+                    self.escalate(ABANDONED_GRACE, false, false);
+                }
+            }
+        };
+        commands.set_ended();
+        self.finish(&ended).await;
+    }
+
+    /// Lets the dialect take a few of the lines that are there. True when there may be more of them.
+    fn read(&mut self) -> bool {
+        let mut step = Step::default();
+        let mut more = false;
+        for _ in 0..64 {
+            match self.spool.next_line() {
+                Ok(Some(line)) => {
+                    self.dialect.line(line, &mut step);
+                    more = true;
+                }
+                Ok(None) => {
+                    self.dialect.pause(&mut step);
+                    more = false;
+                    break;
+                }
+                Err(error) => {
+                    step.notice(format!("gcluster cannot read the program's output: {error}"));
+                    self.stop(ABANDONED_GRACE);
+                    more = false;
+                    break;
+                }
+            }
+            if !step.events.is_empty() {
+                break;
+            }
+        }
+        self.take(step);
+        more
+    }
+
+    fn take(&mut self, step: Step) {
+        if let Some(input) = &self.input {
+            step.input.into_iter().for_each(|line| input.send(line));
+        }
+        for event in step.events {
+            if matches!(event, BackendEvent::Activity | BackendEvent::Heartbeat) {
+                let now = Instant::now();
+                if self.last_activity.is_some_and(|last| now - last < ACTIVITY_INTERVAL) {
+                    continue;
+                }
+                self.last_activity = Some(now);
+            }
+            if !self.abandoned {
+                self.queue.push_back(event);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Stop { grace } => self.stop(grace),
+            Command::Interrupt => match (self.dialect.interrupt(), &self.input) {
+                (Some(line), Some(input)) => input.send(line),
+                _ => self.hunted.signal_group(Signal::INT),
+            },
+            Command::Steer(message) => {
+                if let (Some(input), Some(line)) = (&self.input, self.dialect.steer(&message)) {
+                    input.send(line);
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self, grace: Duration) {
+        self.stopping.send_replace(true);
+        let asked = match (self.dialect.interrupt(), self.input.take()) {
+            // Closing the input afterwards lets it exit by itself once the turn has ended.
+            (Some(line), Some(input)) => {
+                input.send(line);
+                true
+            }
+            _ => false,
+        };
+        self.escalate(grace, true, asked);
+    }
+
+    /// Ends the processes in steps, the last one at the end of the grace.
+    fn escalate(&self, grace: Duration, interrupt: bool, asked: bool) {
+        let (hunted, mut exit) = (self.hunted.clone(), self.exit.clone());
+        let mut steps = Vec::new();
+        if interrupt {
+            steps.push((if asked { grace.mul_f64(0.35) } else { Duration::ZERO }, Signal::INT));
+        }
+        steps.push((if interrupt { grace.mul_f64(0.6) } else { Duration::ZERO }, Signal::TERM));
+        steps.push((grace, Signal::KILL));
+        tokio::spawn(async move {
+            let started = Instant::now();
+            hunted.clone().look().await;
+            for (at, signal) in steps {
+                let gone = exit.wait_for(Option::is_some);
+                if tokio::time::timeout_at(started + at, gone).await.is_ok() {
+                    return;
+                }
+                hunted.clone().look().await;
+                match signal {
+                    Signal::INT => hunted.signal_group(signal),
+                    Signal::TERM => hunted.clone().signal_family(signal).await,
+                    _ => {
+                        hunted.clone().kill().await;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn finish(mut self, ended: &Ended) {
+        let mut step = Step::default();
+        if let Some(line) = self.spool.last_line() {
+            self.dialect.line(line, &mut step);
+            self.dialect.pause(&mut step);
+        }
+        let stopped = *self.stopping.borrow();
+        if ended.ended_leftovers > 0 && !stopped {
+            step.notice(format!(
+                "{} process(es) that the program had left running were ended",
+                ended.ended_leftovers
+            ));
+        }
+        if !ended.left.is_empty() {
+            step.notice(format!("processes {:?} could not be killed within 5 s", ended.left));
+        }
+        let exit = Exit { status: ended.status, stderr: tail(&self.stderr), stopped };
+        let finished = self.dialect.finish(&exit, &mut step);
+        step.events.push(BackendEvent::Done(finished));
+        self.take(step);
+        while let Some(event) = self.queue.pop_front() {
+            if self.events.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for the leader, then ends what it left behind.
+async fn wait(
+    mut child: Child,
+    hunted: Arc<Hunted>,
+    stopping: watch::Receiver<bool>,
+    exit: watch::Sender<Option<Ended>>,
+) {
+    let status = child.wait().await.ok();
+    let leftovers = hunted.clone().look().await;
+    let mut left = Vec::new();
+    if leftovers > 0 || *stopping.borrow() {
+        if !*stopping.borrow() {
+            hunted.clone().signal_family(Signal::TERM).await;
+            let deadline = Instant::now() + LEFTOVER_GRACE;
+            while Instant::now() < deadline && hunted.clone().look().await > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        left = hunted.clone().kill().await;
+    }
+    exit.send_replace(Some(Ended { status, ended_leftovers: leftovers, left }));
+}
+
+/// The processes of a run.
+struct Hunted {
+    uid: String,
+    leader: ProcessRef,
+    /// All that were ever seen, so that one whose parent died and that cleaned its environment is still known.
+    seen: Mutex<Vec<ProcessRef>>,
+}
+
+impl Hunted {
+    /// Looks for living processes of the run and remembers them. Returns how many there are.
+    async fn look(self: Arc<Self>) -> usize {
+        self.blocking(|hunted| hunted.living().len()).await.unwrap_or_default()
+    }
+
+    async fn signal_family(self: Arc<Self>, signal: Signal) {
+        self.blocking(move |hunted| {
+            hunted.living().iter().for_each(|process| sweep::signal(process, signal))
+        })
+        .await;
+    }
+
+    /// Kills all. Returns the ids of what is left.
+    async fn kill(self: Arc<Self>) -> Vec<i64> {
+        self.blocking(|hunted| {
+            let seen = hunted.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            sweep::sweep_family(&hunted.uid, &seen)
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    fn living(&self) -> Vec<ProcessRef> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let living = sweep::family(&self.uid, &seen);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = living.clone();
+        living
+    }
+
+    /// To the leader's group, as a terminal's Ctrl-C would.
+    fn signal_group(&self, signal: Signal) {
+        let pid = i32::try_from(self.leader.pid).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid.filter(|_| sweep::is_alive(&self.leader)) {
+            // It may end between the look and the signal; then there is nothing to signal.
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&Hunted) -> T + Send + 'static,
+    ) -> Option<T> {
+        tokio::task::spawn_blocking(move || work(&self)).await.ok()
+    }
+}

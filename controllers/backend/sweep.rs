@@ -1,0 +1,206 @@
+//! Processes by their mark: who they are, whether they live, and ending all of them.
+//!
+//! Every process of an iteration carries `GCLUSTER_ITERATION_UID=<uid>` in its environment, which children
+//! inherit whatever they do: setsid, double fork, a group of their own. Descendants that cleaned their
+//! environment are found through their parents while these live.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use gcluster_types::labels::PROCESS_MARK;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+
+use super::ProcessRef;
+
+/// Longest time that a sweep takes: processes in an uninterruptible call do not die sooner.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Kills whatever carries the mark of an iteration, until nothing is left. Returns the ids of what could
+/// not be killed within five seconds. For the leftovers of an earlier master; blocks, so call it on a thread
+/// for that.
+pub fn sweep(iteration_uid: &str) -> Vec<i64> {
+    sweep_family(iteration_uid, &[])
+}
+
+/// Who a process is, told apart from a later one with the same id. `None` when there is none.
+pub fn process_ref(pid: i64) -> Option<ProcessRef> {
+    let stat = Stat::read(pid)?;
+    Some(ProcessRef { pid, start_time: stat.start_time, boot_id: boot_id() })
+}
+
+/// True while exactly this process lives. A zombie does not.
+pub fn is_alive(process: &ProcessRef) -> bool {
+    let same_boot = process.boot_id.is_none() || process.boot_id == boot_id();
+    same_boot
+        && Stat::read(process.pid).is_some_and(|stat| stat.lives() && stat.start_time == process.start_time)
+}
+
+/// Every living process of an iteration: marked ones, the group and session of `known` ones, and all that
+/// descend from them.
+pub fn family(iteration_uid: &str, known: &[ProcessRef]) -> Vec<ProcessRef> {
+    let all = Stat::all();
+    let mark = format!("{PROCESS_MARK}={iteration_uid}");
+    let own = i64::from(std::process::id());
+    let is_known = |stat: &Stat| known.iter().any(|p| p.pid == stat.pid && p.start_time == stat.start_time);
+    // The id of a group cannot be given to another process while its leader is there.
+    let leaders: BTreeSet<i64> = all.values().filter(|stat| is_known(stat)).map(|stat| stat.pid).collect();
+    let mut found: BTreeSet<i64> = all
+        .values()
+        .filter(|stat| {
+            is_known(stat)
+                || leaders.contains(&stat.group)
+                || leaders.contains(&stat.session)
+                || (!iteration_uid.is_empty() && carries(stat.pid, mark.as_bytes()))
+        })
+        .map(|stat| stat.pid)
+        .collect();
+    loop {
+        let more: Vec<i64> = all
+            .values()
+            .filter(|stat| found.contains(&stat.parent) && !found.contains(&stat.pid))
+            .map(|stat| stat.pid)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        found.extend(more);
+    }
+    let boot_id = boot_id();
+    found
+        .into_iter()
+        .filter(|pid| *pid > 1 && *pid != own)
+        .filter_map(|pid| all.get(&pid).filter(|stat| stat.lives()))
+        .map(|stat| ProcessRef { pid: stat.pid, start_time: stat.start_time, boot_id: boot_id.clone() })
+        .collect()
+}
+
+/// Kills an iteration's processes again and again until two looks in a row find none.
+pub(crate) fn sweep_family(iteration_uid: &str, known: &[ProcessRef]) -> Vec<i64> {
+    let started = Instant::now();
+    let mut known = known.to_vec();
+    let mut clean = 0;
+    loop {
+        let living = family(iteration_uid, &known);
+        if living.is_empty() {
+            clean += 1;
+            if clean == 2 {
+                return Vec::new();
+            }
+        } else {
+            clean = 0;
+            if started.elapsed() > LIMIT {
+                return living.iter().map(|process| process.pid).collect();
+            }
+            for process in &living {
+                signal(process, Signal::KILL);
+                if !known.contains(process) {
+                    known.push(process.clone());
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Sends a signal to exactly this process; does nothing when it is gone or its id belongs to another now.
+pub(crate) fn signal(process: &ProcessRef, signal: Signal) {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
+    // The process may end at any moment, which is what the signal is for: errors mean nothing.
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => {
+            if is_alive(process) {
+                let _ = pidfd_send_signal(&fd, signal);
+            }
+        }
+        Err(rustix::io::Errno::NOSYS) if is_alive(process) => {
+            let _ = kill_process(pid, signal);
+        }
+        Err(_) => {}
+    }
+}
+
+fn carries(pid: i64, mark: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environ| environ.split(|b| *b == 0).any(|v| v == mark))
+}
+
+fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// What `/proc/PID/stat` says.
+struct Stat {
+    pid: i64,
+    state: char,
+    parent: i64,
+    group: i64,
+    session: i64,
+    start_time: i64,
+}
+
+impl Stat {
+    fn read(pid: i64) -> Option<Stat> {
+        let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        Stat::parse(pid, &String::from_utf8_lossy(&text))
+    }
+
+    fn parse(pid: i64, text: &str) -> Option<Stat> {
+        // The second field is the program's name in parentheses and may hold anything, spaces and
+        // parentheses included.
+        let (_, rest) = text.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse::<i64>().ok();
+        Some(Stat {
+            pid,
+            state: fields.first()?.chars().next()?,
+            parent: number(1)?,
+            group: number(2)?,
+            session: number(3)?,
+            start_time: number(19)?,
+        })
+    }
+
+    fn all() -> HashMap<i64, Stat> {
+        let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<i64>().ok())
+            .filter_map(|pid| Some((pid, Stat::read(pid)?)))
+            .collect()
+    }
+
+    fn lives(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X' | 'x')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_line_is_read_whatever_the_program_is_called() {
+        let line = "42 (a) b (c) S 7 41 40 0 -1 1 2 3 4 5 6 7 8 9 10 20 0 1 0 98765 1 2";
+        let stat = Stat::parse(42, line).unwrap();
+        assert_eq!((stat.parent, stat.group, stat.session, stat.start_time), (7, 41, 40, 98765));
+        assert!(stat.lives());
+        assert!(Stat::parse(42, "42 (x").is_none());
+        assert!(Stat::parse(42, "42 (x) Z 1").is_none());
+    }
+
+    #[test]
+    fn this_process_is_alive_and_an_earlier_one_with_its_id_is_not() {
+        let own = process_ref(i64::from(std::process::id())).unwrap();
+        assert!(is_alive(&own));
+        assert!(!is_alive(&ProcessRef { start_time: own.start_time - 1, ..own.clone() }));
+        assert!(!is_alive(&ProcessRef { boot_id: Some("another".into()), ..own }));
+        assert!(process_ref(i64::from(i32::MAX)).is_none());
+    }
+
+    #[test]
+    fn an_empty_mark_matches_nothing() {
+        assert!(family("", &[]).is_empty());
+    }
+}
