@@ -1,6 +1,6 @@
 //! Arguments of agents: what the invocations in the program's own file bind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gcluster_types::sexpr::program::AGENT_PREFIX;
 
@@ -125,9 +125,11 @@ fn values(
     let entry = &scope.methods[agent];
     let params: Vec<&str> =
         entry.method.params.iter().map(|param| program.text(entry.file, *param)).collect();
+    let known: HashSet<&str> = params.iter().copied().collect();
     let mut values = BTreeMap::new();
     let mut error = |offset: usize, message: String| {
-        let signature = format!("`{}({})`", entry.name, params.join(", "));
+        let listed = params.iter().take(10).copied().chain((params.len() > 10).then_some("…"));
+        let signature = format!("`{}({})`", entry.name, listed.collect::<Vec<_>>().join(", "));
         let help = match params.len() {
             0 => format!("{signature} has no parameters; add them to its header or drop the arguments"),
             _ => format!("it is {signature}; commas outside parentheses separate arguments"),
@@ -141,7 +143,7 @@ fn values(
         let (name, place) = match arg.key {
             Some(key) => {
                 let name = program.text(MAIN, key);
-                if !params.contains(&name) {
+                if !known.contains(name) {
                     error(key.start, format!("`{}` has no parameter `{name}`", entry.name));
                     continue;
                 }
@@ -152,11 +154,12 @@ fn values(
                 match params.get(position - 1) {
                     Some(name) => (*name, arg.value.start),
                     None => {
-                        let known = params.len();
-                        error(
-                            arg.value.start,
-                            format!("too many arguments: `{}` has {known} parameters", entry.name),
-                        );
+                        let count = match params.len() {
+                            0 => "no parameters".to_owned(),
+                            1 => "one parameter".to_owned(),
+                            n => format!("{n} parameters"),
+                        };
+                        error(arg.value.start, format!("too many arguments: `{}` has {count}", entry.name));
                         break;
                     }
                 }

@@ -8,6 +8,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use gcluster_types::sexpr::unicode::is_word;
@@ -120,7 +121,7 @@ impl Parser<'_> {
                 self.error(
                     span.start,
                     Code::Indentation,
-                    "a body line starts with a tab, and this line starts with another blank",
+                    "the lines of a body start with a tab, and this one starts with another blank",
                     "indent it with one tab to make it part of the method above, or start it in the first column",
                 );
             }
@@ -142,9 +143,10 @@ impl Parser<'_> {
         match header(line, span.start) {
             Some((name, params)) => {
                 self.awaiting_body = None;
-                for (n, param) in params.iter().enumerate() {
+                let mut seen = HashSet::new();
+                for param in &params {
                     let text = self.source.get(*param);
-                    if params[..n].iter().any(|earlier| self.source.get(*earlier) == text) {
+                    if !seen.insert(text) {
                         let source = self.source;
                         self.sink.push(|| {
                             let message = format!("the parameter `{text}` is listed twice");
@@ -207,6 +209,10 @@ impl Parser<'_> {
             "an indented line follows, but this is no header of a method",
             "a header is `name:` or `name(p1, p2):` in the first column; names hold letters, digits, `-` and `_`",
         );
+        // The line is no text after all, so nothing more is to be said about it.
+        while matches!(self.items.last(), Some(Item::Text(text)) if text.start >= span.start) {
+            self.items.pop();
+        }
         self.state = State::Reported;
     }
 
