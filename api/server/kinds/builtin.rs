@@ -66,7 +66,7 @@ fn core_event() -> Kind {
     event.short_names = vec!["ev".into()];
     event.store_resource = "events.k8s.io/events".into();
     event.view = View::CoreEvent;
-    event.columns = Column::events_core();
+    event.columns = Column::events();
     event.selectable = selectable(&[
         "involvedObject.kind",
         "involvedObject.namespace",

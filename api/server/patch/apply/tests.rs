@@ -5,9 +5,12 @@ use crate::patch::managed::track_update;
 const T1: &str = "2026-01-01T00:00:01Z";
 const T2: &str = "2026-01-01T00:00:02Z";
 
-fn schema() -> Schema {
-    let registry = Registry::new(gcluster_types::kinds::crds());
-    registry.by_resource("gcluster.dev", "v1alpha1", "agents").unwrap().schema.clone()
+fn schema() -> &'static Schema {
+    static SCHEMA: std::sync::LazyLock<Schema> = std::sync::LazyLock::new(|| {
+        let registry = Registry::new(gcluster_types::kinds::crds());
+        registry.by_resource("gcluster.dev", "v1alpha1", "agents").unwrap().schema.clone()
+    });
+    &SCHEMA
 }
 
 fn ctx<'a>(manager: &'a str, now: &'a str) -> ManagerCtx<'a> {
@@ -19,7 +22,7 @@ fn agent(spec: Value) -> Value {
 }
 
 fn applied(live: Option<&Value>, manager: &str, now: &str, spec: Value) -> Value {
-    apply(live, &agent(spec), &ctx(manager, now), false, &schema()).unwrap()
+    apply(live, &agent(spec), &ctx(manager, now), false, schema()).unwrap()
 }
 
 fn entry<'v>(object: &'v Value, manager: &str) -> &'v Value {
@@ -58,9 +61,9 @@ fn a_conflict_names_field_and_manager() {
     let mut live = applied(None, "cli", T1, json!({"definition": "d"}));
     let old = live.clone();
     live["spec"]["limits"] = json!({"maxIterations": 3});
-    track_update(Some(&old), &mut live, &ctx("kubectl-edit", T1), &schema());
+    track_update(Some(&old), &mut live, &ctx("kubectl-edit", T1), schema());
     let spec = agent(json!({"limits": {"maxIterations": 4}}));
-    let error = apply(Some(&live), &spec, &ctx("cli", T2), false, &schema()).unwrap_err();
+    let error = apply(Some(&live), &spec, &ctx("cli", T2), false, schema()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "Apply failed with 1 conflict: conflict with \"kubectl-edit\" using gcluster.dev/v1alpha1: .spec.limits.maxIterations"
@@ -69,7 +72,7 @@ fn a_conflict_names_field_and_manager() {
     assert_eq!(conflicts[0].field, ".spec.limits.maxIterations");
     assert_eq!(conflicts[0].message, "conflict with \"kubectl-edit\" using gcluster.dev/v1alpha1");
 
-    let forced = apply(Some(&live), &spec, &ctx("cli", T2), true, &schema()).unwrap();
+    let forced = apply(Some(&live), &spec, &ctx("cli", T2), true, schema()).unwrap();
     assert_eq!(forced["spec"]["limits"]["maxIterations"], 4);
     assert_eq!(entry(&forced, "kubectl-edit")["fieldsV1"], json!({"f:spec": {"f:limits": {}}}));
 }
@@ -78,7 +81,7 @@ fn a_conflict_names_field_and_manager() {
 fn several_conflicts_are_listed_by_manager() {
     let live = applied(None, "one", T1, json!({"definition": "d", "agentName": "n", "run": "Paused"}));
     let spec = agent(json!({"definition": "e", "agentName": "m"}));
-    let error = apply(Some(&live), &spec, &ctx("two", T2), false, &schema()).unwrap_err();
+    let error = apply(Some(&live), &spec, &ctx("two", T2), false, schema()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "Apply failed with 2 conflicts: conflicts with \"one\":\n- .spec.agentName\n- .spec.definition"
@@ -115,17 +118,17 @@ fn an_apply_of_the_object_leaves_status_alone_and_the_other_way_round() {
     config["metadata"]["labels"] = json!({"x": "y"});
     config["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}]});
     let status = ManagerCtx { subresource: Some("status"), ..ctx("executor", T1) };
-    let live = apply(Some(&live), &config, &status, false, &schema()).unwrap();
+    let live = apply(Some(&live), &config, &status, false, schema()).unwrap();
     assert_eq!(live["spec"]["definition"], "d");
     assert!(live["metadata"].get("labels").is_none());
     assert_eq!(entry(&live, "executor")["subresource"], "status");
 
     config["status"]["conditions"] = json!([{"type": "Throttled", "status": "False"}]);
     let other = ManagerCtx { manager: "other", ..status };
-    let live = apply(Some(&live), &config, &other, false, &schema()).unwrap();
+    let live = apply(Some(&live), &config, &other, false, schema()).unwrap();
     assert_eq!(live["status"]["conditions"].as_array().unwrap().len(), 2);
 
-    let spec = apply(Some(&live), &config, &ctx("cli", T2), true, &schema()).unwrap();
+    let spec = apply(Some(&live), &config, &ctx("cli", T2), true, schema()).unwrap();
     assert_eq!(spec["spec"]["definition"], "other");
     assert_eq!(spec["status"], live["status"]);
 }
@@ -138,9 +141,9 @@ fn list_items_with_keys_have_owners_of_their_own() {
         json!({"apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "a"}, "status": {"conditions": all}})
     };
     let live = applied(None, "cli", T1, json!({"definition": "d"}));
-    let live = apply(Some(&live), &conditions(&["A", "B"]), &status("one"), false, &schema()).unwrap();
-    let live = apply(Some(&live), &conditions(&["C"]), &status("two"), false, &schema()).unwrap();
-    let live = apply(Some(&live), &conditions(&["B"]), &status("one"), false, &schema()).unwrap();
+    let live = apply(Some(&live), &conditions(&["A", "B"]), &status("one"), false, schema()).unwrap();
+    let live = apply(Some(&live), &conditions(&["C"]), &status("two"), false, schema()).unwrap();
+    let live = apply(Some(&live), &conditions(&["B"]), &status("one"), false, schema()).unwrap();
     let types: Vec<_> =
         live["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
     assert_eq!(types, ["B", "C"]);
@@ -155,12 +158,12 @@ fn owner_references_and_finalizers_are_shared() {
     };
     let owner = |uid: &str| json!({"apiVersion": "v1", "kind": "K", "name": "n", "uid": uid});
     let first = with(json!({"name": "a", "finalizers": ["x"], "ownerReferences": [owner("1")]}));
-    let live = apply(None, &first, &ctx("one", T1), false, &schema()).unwrap();
+    let live = apply(None, &first, &ctx("one", T1), false, schema()).unwrap();
     let second = with(json!({"name": "a", "finalizers": ["y"], "ownerReferences": [owner("2")]}));
-    let live = apply(Some(&live), &second, &ctx("two", T1), false, &schema()).unwrap();
+    let live = apply(Some(&live), &second, &ctx("two", T1), false, schema()).unwrap();
     assert_eq!(live["metadata"]["finalizers"], json!(["x", "y"]));
     assert_eq!(live["metadata"]["ownerReferences"].as_array().unwrap().len(), 2);
-    let live = apply(Some(&live), &agent(json!({})), &ctx("one", T2), false, &schema()).unwrap();
+    let live = apply(Some(&live), &agent(json!({})), &ctx("one", T2), false, schema()).unwrap();
     assert_eq!(live["metadata"]["finalizers"], json!(["y"]));
     assert_eq!(live["metadata"]["ownerReferences"], json!([owner("2")]));
 }
@@ -168,13 +171,13 @@ fn owner_references_and_finalizers_are_shared() {
 #[test]
 fn an_update_and_an_apply_of_one_manager_are_two_records() {
     let mut live = agent(json!({"definition": "d"}));
-    track_update(None, &mut live, &ctx("cli", T1), &schema());
+    track_update(None, &mut live, &ctx("cli", T1), schema());
     let spec = agent(json!({"definition": "e"}));
     assert!(matches!(
-        apply(Some(&live), &spec, &ctx("cli", T2), false, &schema()),
+        apply(Some(&live), &spec, &ctx("cli", T2), false, schema()),
         Err(ApplyError::Conflicts(_))
     ));
-    let forced = apply(Some(&live), &spec, &ctx("cli", T2), true, &schema()).unwrap();
+    let forced = apply(Some(&live), &spec, &ctx("cli", T2), true, schema()).unwrap();
     let operations: Vec<_> = forced["metadata"]["managedFields"]
         .as_array()
         .unwrap()
@@ -188,10 +191,10 @@ fn an_update_and_an_apply_of_one_manager_are_two_records() {
 fn an_object_without_records_belongs_to_before_first_apply() {
     let live = agent(json!({"definition": "d", "run": "Paused"}));
     let error =
-        apply(Some(&live), &agent(json!({"run": "Running"})), &ctx("cli", T1), false, &schema()).unwrap_err();
+        apply(Some(&live), &agent(json!({"run": "Running"})), &ctx("cli", T1), false, schema()).unwrap_err();
     assert!(error.to_string().contains("before-first-apply"), "{error}");
     let same =
-        apply(Some(&live), &agent(json!({"run": "Paused"})), &ctx("cli", T1), false, &schema()).unwrap();
+        apply(Some(&live), &agent(json!({"run": "Paused"})), &ctx("cli", T1), false, schema()).unwrap();
     assert_eq!(same["metadata"]["managedFields"].as_array().unwrap().len(), 2);
 }
 
@@ -200,7 +203,7 @@ fn what_cannot_be_applied_is_refused() {
     let mut object = agent(json!({}));
     object["metadata"]["managedFields"] = json!([{"manager": "x"}]);
     for bad in [json!([]), json!("x"), json!({"metadata": 1}), object] {
-        let error = apply(None, &bad, &ctx("cli", T1), false, &schema()).unwrap_err();
+        let error = apply(None, &bad, &ctx("cli", T1), false, schema()).unwrap_err();
         assert!(matches!(error, ApplyError::Invalid(_)), "{bad}");
     }
 }
@@ -260,8 +263,8 @@ mod properties {
         #[test]
         fn apply_is_idempotent(a in spec(), b in spec()) {
             let live = applied(None, "one", T1, a);
-            let once = apply(Some(&live), &agent(b.clone()), &ctx("two", T1), true, &schema()).unwrap();
-            let twice = apply(Some(&once), &agent(b), &ctx("two", T2), false, &schema()).unwrap();
+            let once = apply(Some(&live), &agent(b.clone()), &ctx("two", T1), true, schema()).unwrap();
+            let twice = apply(Some(&once), &agent(b), &ctx("two", T2), false, schema()).unwrap();
             prop_assert_eq!(once, twice);
         }
 
@@ -270,7 +273,7 @@ mod properties {
             let live = applied(None, "one", T1, a.clone());
             let mut state = live;
             for next in [b, c] {
-                if let Ok(new) = apply(Some(&state), &agent(next), &ctx("two", T2), false, &schema()) {
+                if let Ok(new) = apply(Some(&state), &agent(next), &ctx("two", T2), false, schema()) {
                     state = new;
                 }
             }
@@ -283,7 +286,7 @@ mod properties {
         #[test]
         fn a_manager_owns_exactly_what_it_applied(a in spec(), b in spec()) {
             let live = applied(None, "one", T1, a);
-            let new = apply(Some(&live), &agent(b.clone()), &ctx("two", T2), true, &schema()).unwrap();
+            let new = apply(Some(&live), &agent(b.clone()), &ctx("two", T2), true, schema()).unwrap();
             let fields = FieldSet::of(&json!({"spec": b}), Some(schema().root()));
             let entries = Entries::of(Some(&new));
             let own = entries.position(Operation::Apply, &ctx("two", T2)).map(|i| entries.0[i].fields.clone());
@@ -293,19 +296,19 @@ mod properties {
         #[test]
         fn applying_nothing_afterwards_restores_the_object_of_the_others(a in spec(), b in spec()) {
             let live = applied(None, "one", T1, a);
-            if let Ok(both) = apply(Some(&live), &agent(b), &ctx("two", T2), false, &schema()) {
+            if let Ok(both) = apply(Some(&live), &agent(b), &ctx("two", T2), false, schema()) {
                 let without = agent(json!({})).as_object().map(|o| o.iter().filter(|(k, _)| *k != "spec").map(|(k, v)| (k.clone(), v.clone())).collect()).map(Value::Object).unwrap();
-                let back = apply(Some(&both), &without, &ctx("two", T2), false, &schema()).unwrap();
+                let back = apply(Some(&both), &without, &ctx("two", T2), false, schema()).unwrap();
                 prop_assert_eq!(back, live);
             }
         }
 
         #[test]
         fn no_objects_make_it_panic(live in any_value(), config in any_value(), other in any_value(), force: bool) {
-            let _ = apply(Some(&live), &config, &ctx("one", T1), force, &schema());
+            let _ = apply(Some(&live), &config, &ctx("one", T1), force, schema());
             let mut new = other.clone();
-            track_update(Some(&live), &mut new, &ctx("two", T1), &schema());
-            let _ = apply(Some(&new), &config, &ctx("one", T2), force, &schema());
+            track_update(Some(&live), &mut new, &ctx("two", T1), schema());
+            let _ = apply(Some(&new), &config, &ctx("one", T2), force, schema());
             let mut pruned = config.clone();
             schema().prune(&mut pruned);
             schema().default(&mut pruned);

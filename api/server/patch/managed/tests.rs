@@ -1,9 +1,12 @@
 use super::*;
 use crate::kinds::Registry;
 
-fn schema() -> Schema {
-    let registry = Registry::new(gcluster_types::kinds::crds());
-    registry.by_resource("gcluster.dev", "v1alpha1", "agents").unwrap().schema.clone()
+fn schema() -> &'static Schema {
+    static SCHEMA: std::sync::LazyLock<Schema> = std::sync::LazyLock::new(|| {
+        let registry = Registry::new(gcluster_types::kinds::crds());
+        registry.by_resource("gcluster.dev", "v1alpha1", "agents").unwrap().schema.clone()
+    });
+    &SCHEMA
 }
 
 fn ctx<'a>(manager: &'a str, now: &'a str) -> ManagerCtx<'a> {
@@ -19,7 +22,7 @@ fn created() -> Value {
         "metadata": {"name": "a", "namespace": "default", "uid": "u", "labels": {"x": "1"}, "finalizers": ["f"]},
         "spec": {"definition": "d", "limits": {"maxIterations": 1}},
     });
-    track_update(None, &mut agent, &ctx("creator", T1), &schema());
+    track_update(None, &mut agent, &ctx("creator", T1), schema());
     agent
 }
 
@@ -50,7 +53,7 @@ fn an_update_takes_the_fields_that_it_changes_and_nothing_else() {
     let old = created();
     let mut new = old.clone();
     new["spec"]["limits"]["maxIterations"] = json!(2);
-    track_update(Some(&old), &mut new, &ctx("editor", T2), &schema());
+    track_update(Some(&old), &mut new, &ctx("editor", T2), schema());
     let entries = managed(&new);
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[1]["fieldsV1"], json!({"f:spec": {"f:limits": {"f:maxIterations": {}}}}));
@@ -64,10 +67,10 @@ fn an_update_without_change_leaves_every_record() {
     let old = created();
     let mut new = old.clone();
     new["metadata"]["resourceVersion"] = json!("17");
-    track_update(Some(&old), &mut new, &ctx("creator", T2), &schema());
+    track_update(Some(&old), &mut new, &ctx("creator", T2), schema());
     assert_eq!(managed(&new), managed(&old));
     new["metadata"]["managedFields"] = json!([]);
-    track_update(Some(&old), &mut new, &ctx("creator", T2), &schema());
+    track_update(Some(&old), &mut new, &ctx("creator", T2), schema());
     assert_eq!(managed(&new), managed(&old));
 }
 
@@ -76,7 +79,7 @@ fn removed_fields_have_no_owner() {
     let old = created();
     let mut new = old.clone();
     new["spec"].as_object_mut().unwrap().remove("limits");
-    track_update(Some(&old), &mut new, &ctx("editor", T2), &schema());
+    track_update(Some(&old), &mut new, &ctx("editor", T2), schema());
     assert_eq!(managed(&new).len(), 1);
     assert_eq!(managed(&new)[0]["fieldsV1"]["f:spec"], json!({".": {}, "f:definition": {}}));
 }
@@ -87,7 +90,7 @@ fn conditions_are_told_apart_by_type_and_subresources_by_name() {
     let mut new = old.clone();
     new["status"] = json!({"runState": "running", "conditions": [{"type": "Ready", "status": "True"}]});
     let ctx = ManagerCtx { subresource: Some("status"), ..ctx("creator", T2) };
-    track_update(Some(&old), &mut new, &ctx, &schema());
+    track_update(Some(&old), &mut new, &ctx, schema());
     assert_eq!(managed(&new).len(), 2);
     assert_eq!(managed(&new)[1]["subresource"], "status");
     assert_eq!(
@@ -105,7 +108,7 @@ fn a_list_with_one_empty_record_resets_them() {
     let old = created();
     let mut new = old.clone();
     new["metadata"]["managedFields"] = json!([{}]);
-    track_update(Some(&old), &mut new, &ctx("creator", T2), &schema());
+    track_update(Some(&old), &mut new, &ctx("creator", T2), schema());
     assert!(new["metadata"].get("managedFields").is_none());
 }
 
@@ -116,7 +119,7 @@ fn the_oldest_of_many_managers_become_one() {
         let old = object.clone();
         object["metadata"]["labels"][format!("l{n}")] = json!("v");
         let (manager, now) = (format!("m{n}"), format!("2026-01-02T00:00:{n:02}Z"));
-        track_update(Some(&old), &mut object, &ctx(&manager, &now), &schema());
+        track_update(Some(&old), &mut object, &ctx(&manager, &now), schema());
     }
     let entries = managed(&object);
     assert_eq!(entries.len(), 10);
