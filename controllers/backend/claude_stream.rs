@@ -287,7 +287,6 @@ impl ClaudeStream {
 
 impl Dialect for ClaudeStream {
     fn line(&mut self, line: Line, step: &mut Step) {
-        self.lines += 1;
         let bytes = match line {
             Line::Whole(bytes) => bytes,
             Line::TooLong(length) => {
@@ -297,6 +296,7 @@ impl Dialect for ClaudeStream {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return;
         }
+        self.lines += 1;
         match serde_json::from_str::<Value>(&String::from_utf8_lossy(&bytes)) {
             Ok(event) if event.is_object() => self.event(&event, step),
             _ => {

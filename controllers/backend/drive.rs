@@ -147,6 +147,7 @@ struct Ended {
 impl Driver {
     async fn run(mut self, mut commands: Commands) {
         let mut linger: Option<Instant> = None;
+        let mut overdue = false;
         let mut controlled = true;
         let ended = loop {
             if self.queue.is_empty() {
@@ -154,8 +155,10 @@ impl Driver {
                 if more {
                     tokio::task::yield_now().await;
                 }
-                if self.dialect.is_idle() && self.input.take().is_some() {
-                    linger = Some(Instant::now() + LINGER);
+                // Another turn may begin after the input was closed: then there is something to do again.
+                linger = self.dialect.is_idle().then(|| linger.unwrap_or_else(|| Instant::now() + LINGER));
+                if linger.is_some() {
+                    self.input = None;
                 }
                 let ended = self.exit.borrow_and_update().clone();
                 if let Some(ended) = ended.filter(|_| !more && self.queue.is_empty()) {
@@ -183,8 +186,8 @@ impl Driver {
                 },
                 () = self.spool.changed(), if !waiting => {}
                 _ = self.exit.changed(), if self.exit.borrow().is_none() => commands.set_ended(),
-                () = tokio::time::sleep_until(linger.unwrap_or_else(Instant::now)), if linger.is_some() => {
-                    linger = None;
+                () = tokio::time::sleep_until(linger.unwrap_or_else(Instant::now)), if linger.is_some() && !overdue => {
+                    overdue = true;
                     self.escalate(ABANDONED_GRACE, false, false);
                 }
             }

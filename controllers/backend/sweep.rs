@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_stat_line_is_read_whatever_the_program_is_called() {
-        let line = "42 (a) b (c) S 7 41 40 0 -1 1 2 3 4 5 6 7 8 9 10 20 0 1 0 98765 1 2";
+        let line = "42 (a) b (c) S 7 41 40 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 98765 1 2";
         let stat = Stat::parse(42, line).unwrap();
         assert_eq!((stat.parent, stat.group, stat.session, stat.start_time), (7, 41, 40, 98765));
         assert!(stat.lives());
