@@ -3,6 +3,7 @@
 use gcluster_types::conditions;
 use gcluster_types::kinds::agent::{Agent, AgentStatus, RunPolicy, RunState, StepStats};
 use gcluster_types::kinds::iteration::{Iteration, StepKind};
+use gcluster_types::names::object_name;
 use gcluster_types::sexpr::program::{self, Body, Pipeline, StepCall};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
@@ -202,7 +203,8 @@ pub fn outline(agent: &Agent) -> Vec<(String, String)> {
     let mut steps = Vec::new();
     match program::parse_definition(&agent.spec.definition).map(|definition| definition.body) {
         Ok(Body::Pipeline(pipeline)) => open(agent, &pipeline, "", &mut Vec::new(), &mut steps),
-        Ok(Body::Prompt(_)) | Err(_) => {}
+        Ok(Body::Prompt(_)) => steps.push(("prompt".to_owned(), "once".to_owned())),
+        Err(_) => {}
     }
     steps
 }
@@ -215,7 +217,8 @@ fn open(
     steps: &mut Vec<(String, String)>,
 ) {
     for step in &pipeline.steps {
-        let label = if prefix.is_empty() { step.label.clone() } else { format!("{prefix}-{}", step.label) };
+        let own = object_name(&step.label).unwrap_or_else(|_| step.label.clone());
+        let label = if prefix.is_empty() { own } else { format!("{prefix}-{own}") };
         let (method, does) = match &step.kind {
             StepCall::Call { method } => (method, format!("call {method}")),
             StepCall::Map { reference, method } => (method, format!("map {reference} {method}")),
