@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! team.p:4:10: error: no method is named `plam`
-//!     	task -> plam -> loop(build)
-//!     	        ^
+//!         task -> plam -> loop(build)
+//!                 ^
 //!   help: did you mean `plan`?
 //! ```
 

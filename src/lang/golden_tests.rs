@@ -133,3 +133,27 @@ fn imports_are_read_from_the_file_system_too() {
     let places: Vec<_> = bad.errors.iter().map(|e| (e.line, e.column)).collect();
     assert_eq!(places, [(2, 4), (3, 2)]);
 }
+
+/// The first fenced block of a language in the specification.
+fn block(specification: &str, language: &str) -> String {
+    let start = format!("```{language}\n");
+    let from = specification.find(&start).unwrap() + start.len();
+    let length = specification[from..].find("\n```").unwrap();
+    specification[from..from + length].to_owned()
+}
+
+#[test]
+fn the_example_of_the_specification_holds() {
+    let specification = std::fs::read_to_string(root().join("specs/p-lang-spec.md")).unwrap();
+    let source = block(&specification, "p");
+    let compiled = compile(Path::new("writer.p"), source.as_bytes(), &MapLoader::default());
+    assert_eq!((&compiled.errors[..], &compiled.warnings[..]), (&[][..], &[][..]));
+    assert_eq!(eval_program(&compiled), block(&specification, "lisp"));
+    let agent = &compiled.agents[0];
+    let mut closure = vec![agent.definition.clone()];
+    closure.extend(agent.methods.values().cloned());
+    closure.extend(gcluster_types::sexpr::digest::arguments_form(&agent.arguments));
+    assert_eq!(closure.join("\n\n"), block(&specification, "closure"));
+    let ids = format!("stable id  {}\ndigest     {}", agent.stable_id, agent.digest);
+    assert_eq!(ids, block(&specification, "ids"));
+}
