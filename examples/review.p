@@ -3,7 +3,7 @@
 ; The parameter is bound by the last line; change it there.
 
 agent-reviewer(scope):
-	scope -> parts -> findings(map(parts, review)) -> report
+	scope -> parts -> findings (map(parts, review)) -> report
 
 parts:
 	List the parts of the code base that belong to: [scope].

@@ -8,7 +8,7 @@ agent-bugfixer:
 	loop(fix)
 
 agent-release-manager:
-	plan -> loop(release)
+	loop(release)
 
 build:
 	You are the builder of this project. You are called again and again; one call is one small step.
@@ -35,15 +35,12 @@ fix:
 
 	If you find none, say where you looked, so that the next call looks elsewhere.
 
-plan:
-	Read the history since the last tag, or all of it when there is no tag. Say in at most ten lines what a
-	user of this project would notice, what could break for them, and what is still missing for a release.
-
 release:
 	You are the release manager of this project. You are called again and again and release only when there is
 	something worth it.
 
-	1. Look at the history since the last tag. Without a change that users notice: say so and stop.
+	1. Look at the history since the last tag, or all of it when there is none. Without a change that users
+	   notice: say so and stop.
 	2. Run the test suite and the linters. On a failure write what failed to BACKLOG.md as the first item,
 	   commit that, and stop.
 	3. Write the section of the new version in CHANGELOG.md in words for users, newest first.
