@@ -26,6 +26,8 @@ pub mod sweep;
 mod wake;
 
 #[cfg(test)]
+mod claude_real_tests;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
