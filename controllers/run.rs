@@ -1,9 +1,26 @@
 //! All loops of the API's clients, started and ended together.
 
-use crate::Context;
+use std::time::Duration;
 
-/// Runs all controllers until `shutdown`.
+use crate::executor::Executor;
+use crate::informer::Index;
+use crate::{Context, collector, revision};
+
+/// Longest time that recording the end of all iterations takes, beyond the grace of their programs.
+const RECORDING: Duration = Duration::from_secs(3);
+
+/// Runs all controllers until `shutdown`, then ends every iteration with grace, all at the same time, and
+/// returns when their ends are recorded, within about eight seconds.
 pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
-    let _ = ctx;
-    shutdown.await;
+    let iterations = Index::default();
+    let executor = Executor::new(ctx.clone(), iterations.clone());
+    let limit = ctx.config.shutdown_grace + RECORDING;
+    let loops = async {
+        tokio::join!(revision::run(ctx.clone(), iterations), executor.run(), collector::run(ctx.clone()));
+    };
+    tokio::select! {
+        () = loops => tracing::error!("the controllers ended by themselves"),
+        () = shutdown => {}
+    }
+    executor.close(limit).await;
 }

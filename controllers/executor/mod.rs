@@ -1,7 +1,29 @@
 //! Agent + AgentRevision → Iterations, and runs them.
+//!
+//! ```text
+//! Agent, revisions, iterations ──plan──▶ status · starts · stops · leftovers
+//!                                            └──▶ driver: one task per live iteration ──▶ transcript, status
+//! ```
+//!
+//! The plan is derived from objects and from the outputs in their transcripts alone; the only thing that
+//! the executor knows besides is which iterations a task of this process runs. Their loss is an input to the plan.
 
 pub mod backoff;
+mod count;
+mod driver;
+pub mod flow;
+mod gates;
 pub mod items;
 pub mod limits;
+mod live;
+mod pace;
+pub mod plan;
+pub mod program;
 pub mod prompt;
+mod reconcile;
+mod record;
 pub mod stats;
+mod transcript;
+
+pub use count::THROTTLED;
+pub use reconcile::Executor;

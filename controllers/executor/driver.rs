@@ -1,0 +1,333 @@
+//! One task per live iteration: what the backend reports becomes records and status.
+//!
+//! ```text
+//! turn ─▶ prompt recorded ─▶ Running, with its session ─▶ program ─▶ events ─▶ output, end, sealed ─▶ final status
+//! ```
+//!
+//! The transcript is sealed before the final status is written, so that whoever sees the status finds the output.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gcluster_types::kinds::iteration::{IterationStatus, Phase, TranscriptSize};
+use gcluster_types::transcript::Entry;
+use gcluster_types::{Agent, Iteration, duration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::{Api, ResourceExt};
+use tokio::time::{Instant, sleep_until};
+
+use super::live::Claim;
+use super::pace::Pace;
+use super::plan::StopReason;
+use super::record::{Ending, StatusWriter};
+use super::transcript::{Reader, Writer};
+use crate::Context;
+use crate::backend::{Backend, BackendEvent, Finished, Launch, Outcome, Running, StartError};
+use crate::error::Result;
+use crate::informer::Index;
+use crate::report::excerpt;
+
+/// Longest time that a record waits to be written.
+const FLUSH: Duration = Duration::from_millis(200);
+/// Least time between two writes of the counters.
+const COUNTERS: Duration = Duration::from_secs(1);
+
+/// Everything that one run needs.
+pub(super) struct Run {
+    pub(super) ctx: Context,
+    pub(super) pace: Pace,
+    pub(super) agent: Arc<Agent>,
+    pub(super) iteration: Iteration,
+    pub(super) prompt: String,
+    pub(super) backend: Arc<dyn Backend>,
+    /// Told of the end before the claim is given back, so that nobody takes the iteration for a leftover.
+    pub(super) iterations: Index<Iteration>,
+    pub(super) claim: Claim,
+}
+
+/// Runs one iteration to its end. Everything that people should know is in its objects afterwards.
+pub(super) async fn drive(run: Run) {
+    let name = run.iteration.name_any();
+    if let Err(error) = run.drive().await {
+        match error.code() {
+            Some(404) => tracing::info!(iteration = %name, "an iteration was deleted while it ran"),
+            _ => tracing::warn!(iteration = %name, %error, "an iteration could not be recorded to its end"),
+        }
+    }
+}
+
+impl Run {
+    async fn drive(mut self) -> Result<()> {
+        let stopped = |claim: &mut Claim| {
+            let mut stop = claim.stop.clone();
+            async move { stop.wait_for(Option::is_some).await.ok().and_then(|reason| *reason) }
+        };
+        let turn = self.pace.turn(self.backend.name());
+        let permit = tokio::select! {
+            permit = turn => permit,
+            reason = stopped(&mut self.claim) => return self.unwanted(reason).await,
+        };
+        // What was read may be old: the object decides.
+        let api: Api<Iteration> =
+            Api::namespaced(self.ctx.client.clone(), &self.iteration.namespace().unwrap_or_default());
+        let Some(fresh) = super::record::read(&api, &self.iteration).await? else { return Ok(()) };
+        let status = fresh.status.clone().unwrap_or_default();
+        if status.phase != Phase::Pending || status.session_id.is_some() || self.claim.stop.borrow().is_some() {
+            let reason = *self.claim.stop.borrow();
+            return if status.phase.is_terminal() { Ok(()) } else { self.unwanted(reason).await };
+        }
+        let reader = Reader::new(self.ctx.client.clone(), &fresh);
+        let mut writer = Writer::at(reader.clone(), &TranscriptSize::default());
+        // A master that ended between this record and the next step left it behind: it stands for this run too.
+        let (there, reopened) = reader.reopen().await?;
+        if there.is_empty() {
+            writer.push(self.ctx.now(), Entry::Prompt { text: self.prompt.clone() });
+        } else {
+            writer = reopened;
+        }
+        writer.flush().await?;
+        let mut status = StatusWriter::new(api, &fresh);
+        status.now.phase = Phase::Running;
+        status.now.reason = Some("Started".to_owned());
+        status.now.started_at = Some(MicroTime(self.ctx.now()));
+        status.now.session_id = Some(uuid::Uuid::new_v4().to_string());
+        status.now.backend = Some(self.backend.name().to_owned());
+        status.now.prompt_excerpt = excerpt(&self.prompt);
+        status.write().await?;
+        let launch = self.launch(status.now.session_id.clone().unwrap_or_default());
+        let run_dir = launch.run_dir.clone();
+        let ended = match self.backend.start(launch).await {
+            Err(error) => Ok(not_started(&error)),
+            Ok(running) => self.follow(running, &mut writer, &mut status).await,
+        };
+        drop(permit);
+        let ending = ended?;
+        let ended = super::record::finish(&mut status, &mut writer, ending, self.ctx.now()).await?;
+        ended.into_iter().for_each(|ended| self.iterations.observe(ended));
+        remove(run_dir).await;
+        Ok(())
+    }
+
+    /// Ends an iteration that never ran.
+    async fn unwanted(&self, reason: Option<StopReason>) -> Result<()> {
+        let reason = reason.unwrap_or(StopReason::Stopped).reason();
+        let ended = super::record::close(&self.ctx, &self.iteration, reason).await?;
+        ended.into_iter().for_each(|ended| self.iterations.observe(ended));
+        Ok(())
+    }
+
+    fn launch(&self, session_id: String) -> Launch {
+        let spec = &self.agent.spec;
+        let backend = spec.backend.clone().unwrap_or_default();
+        let uid = self.iteration.uid().unwrap_or_default();
+        let directory = spec.working_directory.as_ref().map(std::path::PathBuf::from);
+        Launch {
+            run_dir: self.ctx.config.runs_dir.join(&uid),
+            iteration_uid: uid,
+            iteration_name: self.iteration.name_any(),
+            agent: self.agent.name_any(),
+            namespace: self.agent.namespace().unwrap_or_default(),
+            working_directory: directory.unwrap_or_else(|| self.ctx.config.default_directory.clone()),
+            prompt: self.prompt.clone(),
+            model: backend.model,
+            args: backend.args,
+            env: backend.env.into_iter().map(|var| (var.name, var.value)).collect(),
+            permission_mode: backend.permission_mode,
+            session_id,
+        }
+    }
+
+    /// Follows a program to its end. An error means that it could not be recorded; the program is ended then.
+    async fn follow(
+        &mut self,
+        mut running: Running,
+        writer: &mut Writer,
+        status: &mut StatusWriter,
+    ) -> Result<Ending> {
+        status.now.process = running.process.clone();
+        let mut watch = Watch::new(&self.agent);
+        let mut ending: Option<Ending> = None;
+        let mut stop = self.claim.stop.clone();
+        let (mut flush_at, mut counters_at) = (None::<Instant>, Instant::now());
+        let result = loop {
+            let due = [watch.deadline().filter(|_| ending.is_none()), flush_at].into_iter().flatten().min();
+            let due = due.into_iter().chain(status.is_due().then_some(counters_at)).min();
+            tokio::select! {
+                event = running.events.recv() => match event {
+                    Some(BackendEvent::Done(finished)) => break Ok(Some(finished)),
+                    None => break Ok(None),
+                    Some(event) => {
+                        watch.saw(&event);
+                        take(event, self.ctx.now(), writer, status);
+                        if !writer.is_empty() {
+                            flush_at.get_or_insert(Instant::now() + FLUSH);
+                        }
+                    }
+                },
+                _ = stop.wait_for(Option::is_some), if ending.is_none() => {
+                    let reason = (*self.claim.stop.borrow()).unwrap_or(StopReason::MasterShutdown);
+                    ending = Some(Ending::interrupted(reason.reason()));
+                    self.end(&running, reason == StopReason::MasterShutdown);
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+            if ending.is_none() && let Some(over) = watch.over() {
+                ending = Some(over);
+                self.end(&running, false);
+            }
+            if writer.is_full() || flush_at.is_some_and(|at| at <= Instant::now()) {
+                flush_at = None;
+                if let Err(error) = writer.flush().await {
+                    break Err(error);
+                }
+            }
+            if status.is_due() && counters_at <= Instant::now() {
+                counters_at = Instant::now() + COUNTERS;
+                status.now.transcript = Some(writer.size());
+                if let Err(error) = status.write().await
+                    && error.code() == Some(404)
+                {
+                    break Err(error);
+                }
+            }
+        };
+        match result {
+            Ok(finished) => Ok(ended(finished, ending, &mut status.now)),
+            Err(error) => {
+                running.control.stop(self.ctx.config.stop_grace).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the program to end, without waiting: its events are still read.
+    fn end(&self, running: &Running, shutdown: bool) {
+        let config = &self.ctx.config;
+        let grace = if shutdown { config.shutdown_grace } else { config.stop_grace };
+        let control = running.control.clone();
+        tokio::spawn(async move { control.stop(grace).await });
+    }
+}
+
+/// Timeouts of one run.
+struct Watch {
+    end: Option<Instant>,
+    stall: Option<Duration>,
+    progress: Instant,
+    tools: BTreeSet<String>,
+    limits: (String, String),
+}
+
+impl Watch {
+    fn new(agent: &Agent) -> Self {
+        let limits = agent.spec.limits.clone().unwrap_or_default();
+        let read = |text: &Option<String>| text.as_deref().and_then(duration::parse);
+        let texts = (limits.iteration_timeout.clone(), limits.stall_timeout.clone());
+        Self {
+            end: read(&texts.0).and_then(|limit| Instant::now().checked_add(limit)),
+            stall: read(&texts.1),
+            progress: Instant::now(),
+            tools: BTreeSet::new(),
+            limits: (texts.0.unwrap_or_default(), texts.1.unwrap_or_default()),
+        }
+    }
+
+    /// Notes progress. A heartbeat is none; a tool is from its call to its answer.
+    fn saw(&mut self, event: &BackendEvent) {
+        match event {
+            BackendEvent::Heartbeat | BackendEvent::Steered { .. } => return,
+            BackendEvent::Record(Entry::Notice { .. }) => return,
+            BackendEvent::Record(Entry::ToolUse { id, .. }) => {
+                self.tools.insert(id.clone());
+            }
+            BackendEvent::Record(Entry::ToolResult { id, .. }) => {
+                self.tools.remove(id);
+            }
+            BackendEvent::Record(_)
+            | BackendEvent::Session { .. }
+            | BackendEvent::Activity
+            | BackendEvent::Usage { .. }
+            | BackendEvent::Done(_) => {}
+        }
+        self.progress = Instant::now();
+    }
+
+    fn stalls_at(&self) -> Option<Instant> {
+        self.stall.filter(|_| self.tools.is_empty()).and_then(|limit| self.progress.checked_add(limit))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        [self.end, self.stalls_at()].into_iter().flatten().min()
+    }
+
+    fn over(&self) -> Option<Ending> {
+        let now = Instant::now();
+        if self.end.is_some_and(|at| at <= now) {
+            let message = format!("it ran longer than spec.limits.iterationTimeout ({})", self.limits.0);
+            return Some(Ending::failed("IterationTimeout", message));
+        }
+        if self.stalls_at().is_some_and(|at| at <= now) {
+            let message = format!("no text and no tool for spec.limits.stallTimeout ({})", self.limits.1);
+            return Some(Ending::failed("StallTimeout", message));
+        }
+        None
+    }
+}
+
+/// Takes one report of the backend into the transcript and the status.
+fn take(event: BackendEvent, now: k8s_openapi::jiff::Timestamp, writer: &mut Writer, status: &mut StatusWriter) {
+    match event {
+        BackendEvent::Session { session_id, model } => {
+            status.now.session_id = Some(session_id);
+            status.now.model = model.or(status.now.model.take());
+        }
+        BackendEvent::Record(entry) => {
+            if matches!(entry, Entry::ToolUse { .. }) {
+                status.now.tool_uses += 1;
+            }
+            writer.push(now, entry);
+        }
+        BackendEvent::Usage { tokens, cost_usd } => {
+            super::record::add_usage(&mut status.now, &tokens, cost_usd);
+            writer.push(now, Entry::Usage { tokens, cost_usd });
+        }
+        BackendEvent::Activity
+        | BackendEvent::Heartbeat
+        | BackendEvent::Steered { .. }
+        | BackendEvent::Done(_) => {}
+    }
+}
+
+/// How a run ended, from what the backend says and from what was asked of it.
+fn ended(finished: Option<Finished>, asked: Option<Ending>, status: &mut IterationStatus) -> Ending {
+    let Some(finished) = finished else {
+        let message = "the backend went away without saying how the run ended".to_owned();
+        return asked.unwrap_or_else(|| Ending::failed("BackendVanished", message));
+    };
+    status.turns = finished.turns;
+    status.tool_uses = status.tool_uses.max(finished.tool_uses);
+    status.model = finished.model.or(status.model.take());
+    if let Some(asked) = asked {
+        return asked;
+    }
+    match finished.outcome {
+        Outcome::Succeeded { output } => Ending::succeeded(output),
+        Outcome::Failed { reason, error, retry: _ } => Ending::failed(&reason, error),
+        Outcome::Throttled { until, message } => Ending::throttled(until, message),
+        Outcome::Interrupted { reason } => Ending { error: Some(reason), ..Ending::interrupted("Interrupted") },
+    }
+}
+
+fn not_started(error: &StartError) -> Ending {
+    Ending::failed(error.reason(), error.to_string())
+}
+
+/// Removes the files of a run. They were read; what is left of them is a nuisance, not an error.
+pub(super) async fn remove(run_dir: std::path::PathBuf) {
+    if let Err(error) = tokio::fs::remove_dir_all(&run_dir).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::debug!(%error, path = %run_dir.display(), "cannot remove the files of a run");
+    }
+}

@@ -1,0 +1,216 @@
+//! May the next iteration begin, and if not, why not: as a decision and as conditions.
+
+use std::time::Duration;
+
+use gcluster_types::AgentStatus;
+use gcluster_types::conditions::{
+    self, BACKEND_AVAILABLE, BACKING_OFF, Observed as Said, PROGRESSING, THROTTLED, WITHIN_LIMITS,
+};
+use gcluster_types::kinds::agent::RunPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::ResourceExt;
+
+use super::flow::phase;
+use super::limits::{Left, Used, left};
+use super::plan::{Note, Observed, Plan, Standing, newest_time, run_state};
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Gate {
+    /// As many as these may begin.
+    Open {
+        /// How many.
+        most: usize,
+    },
+    /// Nothing begins until something changes; the agent is at rest.
+    Over {
+        /// One CamelCase word.
+        reason: &'static str,
+        /// One sentence.
+        message: String,
+    },
+    /// Nothing begins for a while.
+    Waiting {
+        /// One CamelCase word.
+        reason: &'static str,
+        /// One sentence.
+        message: String,
+        /// Until when, where it is known.
+        until: Option<MicroTime>,
+    },
+}
+
+/// Decides. The first reason that applies is the one that is told.
+pub(super) fn gate(
+    seen: &Observed<'_>,
+    standing: &Standing,
+    has_revision: bool,
+    hold: Option<&'static str>,
+    done: bool,
+    wants: bool,
+    status: &AgentStatus,
+) -> Gate {
+    let over = |reason, message: &str| Gate::Over { reason, message: message.to_owned() };
+    let waiting = |reason, message: String, until| Gate::Waiting { reason, message, until };
+    match seen.agent.spec.run {
+        RunPolicy::Stopped => return over("Stopped", "spec.run is Stopped; `gcluster start` goes on where it was"),
+        RunPolicy::Paused => return over("Paused", "spec.run is Paused; `gcluster start` goes on where it was"),
+        RunPolicy::Running => {}
+    }
+    if seen.agent.metadata.generation.is_some() && status.observed_generation != seen.agent.metadata.generation {
+        return waiting("RevisionPending", "the newest definition is not recorded as a revision yet".into(), None);
+    }
+    if !has_revision {
+        return waiting("NoRevision", "no revision that can be run is recorded; see the condition Ready".into(), None);
+    }
+    if let Some(hold) = hold {
+        return waiting("ComingToItsEnd", hold.to_owned(), None);
+    }
+    if done {
+        return over("Completed", "the definition has come to its end");
+    }
+    if !wants && !standing.nothing_runs() {
+        return Gate::Open { most: 0 };
+    }
+    if let Left::Nothing { reason, message } = left(seen.agent.spec.limits.as_ref(), used(seen, standing, status)) {
+        return Gate::Over { reason, message };
+    }
+    if let Err(missing) = &seen.available {
+        return waiting(missing.reason, missing.to_string(), None);
+    }
+    let later = |time: &Option<MicroTime>| time.clone().filter(|time| time.0 > seen.now);
+    if let Some(until) = later(&status.throttled_until) {
+        let message = format!("the provider's usage limit holds the agent until {}", clock(&until));
+        return waiting("Throttled", message, Some(until));
+    }
+    if let Some(until) = later(&status.backoff_until) {
+        return waiting("BackingOff", backing_off(status, &until), Some(until));
+    }
+    match left(seen.agent.spec.limits.as_ref(), used(seen, standing, status)) {
+        Left::Iterations(Some(most)) => Gate::Open { most: usize::try_from(most).unwrap_or(0) },
+        _ => Gate::Open { most: usize::MAX },
+    }
+}
+
+/// What was counted, and what began or ended since.
+fn used(seen: &Observed<'_>, standing: &Standing, status: &AgentStatus) -> Used {
+    let mark = |step: &str| status.stats.iter().find(|stats| stats.step == step).map_or(0, |stats| stats.next_number);
+    let unstarted = |name: &str| standing.unstarted.iter().any(|iteration| iteration.name_any() == name);
+    let mut used = Used {
+        iterations: status.iterations.as_ref().map_or(0, |counts| counts.total),
+        cost_usd: status.cost_usd.unwrap_or(0.0),
+    };
+    for iteration in seen.iterations {
+        if iteration.spec.number >= mark(&iteration.spec.step) && !unstarted(&iteration.name_any()) {
+            used.iterations = used.iterations.saturating_add(1);
+            used.cost_usd += iteration.status.as_ref().and_then(|status| status.cost_usd).unwrap_or(0.0);
+        }
+    }
+    used
+}
+
+fn backing_off(status: &AgentStatus, until: &MicroTime) -> String {
+    let row = status.fruitless_iterations.unwrap_or(0);
+    let what = if row == 1 { "1 iteration".to_owned() } else { format!("{row} iterations in a row") };
+    format!("{what} failed or ended at once without using a tool; the next one begins at {}", clock(until))
+}
+
+fn clock(time: &MicroTime) -> String {
+    time.0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Writes the decision into the status, tells what is new, and says when to look again.
+pub(super) fn say(seen: &Observed<'_>, standing: &Standing, gate: &Gate, plan: &mut Plan) {
+    let status = &mut plan.status;
+    let began = status.execution.is_some() && seen.iterations.iter().any(|i| phase(i) != Default::default());
+    status.run_state = Some(run_state(gate, standing.nothing_runs(), began));
+    let mut active: Vec<String> =
+        standing.live.iter().chain(&standing.leftovers).map(|iteration| iteration.name_any()).collect();
+    active.sort();
+    status.active_iterations = active;
+    status.last_iteration_time = newest_time(seen, status.last_iteration_time.as_ref());
+    if status.throttled_until.as_ref().is_some_and(|until| until.0 <= seen.now) {
+        status.throttled_until = None;
+    }
+    for said in sentences(seen, standing, gate, &plan.status) {
+        let old = plan.status.conditions.iter().find(|c| c.type_ == said.kind);
+        let was = old.map(|c| (c.status.clone(), c.reason.clone()));
+        let (kind, status, reason, message) = (said.kind.to_owned(), said.status, said.reason.to_owned(), said.message.clone());
+        conditions::set(&mut plan.status.conditions, said, &Time(seen.now));
+        let is = if status == Some(true) { "True" } else { "False" };
+        let changed = was.as_ref().is_none_or(|(status, old)| status != is || (kind == PROGRESSING && *old != reason));
+        if let (true, Some(note)) = (changed, note(&kind, status == Some(true), &reason, &message, was.is_some())) {
+            plan.notes.push(note);
+        }
+    }
+    plan.look_again = match gate {
+        Gate::Waiting { until: Some(until), .. } => {
+            Duration::try_from(until.0.duration_since(seen.now)).ok().map(|d| d + Duration::from_millis(2))
+        }
+        Gate::Waiting { until: None, .. } if seen.available.is_err() => Some(seen.config.recheck_backend),
+        Gate::Waiting { .. } | Gate::Open { .. } | Gate::Over { .. } => None,
+    };
+}
+
+/// Every condition of the executor, as it is now.
+fn sentences(seen: &Observed<'_>, standing: &Standing, gate: &Gate, status: &AgentStatus) -> Vec<Said<'static>> {
+    let generation = seen.agent.metadata.generation;
+    let say = |kind, is, reason, message: String| Said { kind, status: Some(is), reason, message, generation };
+    let mut all = vec![match gate {
+        Gate::Open { .. } => say(PROGRESSING, true, "Executing", "the definition is being executed".into()),
+        Gate::Over { reason, message } => {
+            let ending = if standing.nothing_runs() { "" } else { "; what runs comes to its end" };
+            say(PROGRESSING, false, reason, format!("{message}{ending}"))
+        }
+        Gate::Waiting { reason, message, .. } => say(PROGRESSING, true, reason, message.clone()),
+    }];
+    all.push(match &seen.available {
+        Ok(()) => say(BACKEND_AVAILABLE, true, "Found", format!("the backend {} can be started", seen.backend)),
+        Err(missing) => say(BACKEND_AVAILABLE, false, missing.reason, missing.to_string()),
+    });
+    // What still runs is not held against the limit until it has ended: only the gate looks ahead.
+    let ended = Used {
+        iterations: status.iterations.as_ref().map_or(0, |counts| counts.total),
+        cost_usd: status.cost_usd.unwrap_or(0.0),
+    };
+    all.push(match left(seen.agent.spec.limits.as_ref(), ended) {
+        Left::Iterations(_) => say(WITHIN_LIMITS, true, "WithinLimits", "no limit is reached".into()),
+        Left::Nothing { reason, message } => say(WITHIN_LIMITS, false, reason, message),
+    });
+    let is_set = |kind| status.conditions.iter().any(|c| c.type_ == kind);
+    match &status.throttled_until {
+        Some(until) => {
+            let message = format!("the provider's usage limit holds the agent until {}", clock(until));
+            all.push(say(THROTTLED, true, "UsageLimitReached", message));
+        }
+        None if is_set(THROTTLED) => all.push(say(THROTTLED, false, "LimitLifted", "no usage limit is known".into())),
+        None => {}
+    }
+    match (status.fruitless_iterations, &status.backoff_until) {
+        (Some(_), Some(until)) => all.push(say(BACKING_OFF, true, "Fruitless", backing_off(status, until))),
+        _ if is_set(BACKING_OFF) => all.push(say(BACKING_OFF, false, "Fruitful", "the last iteration did something".into())),
+        _ => {}
+    }
+    all
+}
+
+/// The Event for a condition that changed; some changes are not worth one.
+fn note(kind: &str, is: bool, reason: &str, message: &str, known: bool) -> Option<Note> {
+    let (warning, reason) = match (kind, is) {
+        (BACKEND_AVAILABLE, false) => (true, "BackendUnavailable"),
+        (BACKEND_AVAILABLE, true) if known => (false, "BackendAvailable"),
+        (WITHIN_LIMITS, false) => (true, "LimitReached"),
+        (WITHIN_LIMITS, true) if known => (false, "LimitRaised"),
+        (THROTTLED, true) => (true, "Throttled"),
+        (THROTTLED, false) => (false, "LimitLifted"),
+        (BACKING_OFF, true) => (true, "BackingOff"),
+        (PROGRESSING, false) => match reason {
+            "Completed" => (false, "Completed"),
+            "Paused" => (false, "Paused"),
+            "Stopped" => (false, "Stopped"),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Note { warning, reason, message: message.to_owned() })
+}

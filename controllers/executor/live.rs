@@ -1,0 +1,147 @@
+//! Which iterations a task of this process runs: the one thing that is known outside of objects.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::plan::StopReason;
+
+/// The table. Clones share it.
+#[derive(Clone)]
+pub(super) struct Live {
+    state: Arc<Mutex<State>>,
+    count: Arc<watch::Sender<usize>>,
+}
+
+#[derive(Default)]
+struct State {
+    runs: HashMap<String, Entry>,
+    /// Numbers that were given out, so that one is not given again when its object was deleted uncounted.
+    given: HashMap<(String, String), i64>,
+    closing: bool,
+}
+
+struct Entry {
+    agent: String,
+    stop: watch::Sender<Option<StopReason>>,
+}
+
+/// The right to run one iteration. Dropping it gives it back.
+pub(super) struct Claim {
+    live: Live,
+    uid: String,
+    /// Becomes a reason when the iteration should end.
+    pub(super) stop: watch::Receiver<Option<StopReason>>,
+}
+
+impl Live {
+    pub(super) fn new() -> Self {
+        Self { state: Arc::default(), count: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// Claims an iteration; `None` when it is claimed already or the process is about to end.
+    pub(super) fn claim(&self, uid: &str, agent: &str) -> Option<Claim> {
+        let mut state = self.state();
+        if state.closing || state.runs.contains_key(uid) {
+            return None;
+        }
+        let (stop, receiver) = watch::channel(None);
+        state.runs.insert(uid.to_owned(), Entry { agent: agent.to_owned(), stop });
+        self.count.send_replace(state.runs.len());
+        Some(Claim { live: self.clone(), uid: uid.to_owned(), stop: receiver })
+    }
+
+    /// Notes that a number of a step is in use.
+    pub(super) fn give(&self, agent: &str, step: &str, number: i64) {
+        let mut state = self.state();
+        let next = state.given.entry((agent.to_owned(), step.to_owned())).or_insert(0);
+        *next = (*next).max(number.saturating_add(1));
+    }
+
+    /// Least number that a step's next iteration may get.
+    pub(super) fn floor(&self, agent: &str, step: &str) -> i64 {
+        self.state().given.get(&(agent.to_owned(), step.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Asks one iteration to end. The first reason stays.
+    pub(super) fn stop(&self, uid: &str, reason: StopReason) {
+        if let Some(entry) = self.state().runs.get(uid) {
+            entry.stop.send_if_modified(|now| now.is_none() && now.replace(reason).is_none());
+        }
+    }
+
+    /// Uids of an agent's iterations that run here.
+    pub(super) fn of_agent(&self, agent: &str) -> HashSet<String> {
+        self.state().runs.iter().filter(|(_, entry)| entry.agent == agent).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Forgets what an agent used, when it is gone.
+    pub(super) fn forget(&self, agent: &str) {
+        self.state().given.retain(|(owner, _), _| owner != agent);
+    }
+
+    /// Ends all, lets nothing new begin, and waits until all ended. Answers how many did not.
+    pub(super) async fn close(&self, limit: Duration) -> usize {
+        {
+            let mut state = self.state();
+            state.closing = true;
+            for entry in state.runs.values() {
+                entry.stop.send_if_modified(|now| {
+                    now.is_none() && now.replace(StopReason::MasterShutdown).is_none()
+                });
+            }
+        }
+        let mut count = self.count.subscribe();
+        // Both ways of ending the wait are answered by the count below.
+        let _ = tokio::time::timeout(limit, count.wait_for(|count| *count == 0)).await;
+        self.state().runs.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.live.state();
+        state.runs.remove(&self.uid);
+        self.live.count.send_replace(state.runs.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_iteration_is_claimed_once_and_closing_waits_for_all() {
+        let live = Live::new();
+        let claim = live.claim("i", "a").unwrap();
+        assert!(live.claim("i", "a").is_none());
+        assert_eq!(live.of_agent("a").len(), 1);
+        live.stop("i", StopReason::Stopped);
+        live.stop("i", StopReason::Deleted);
+        assert_eq!(*claim.stop.borrow(), Some(StopReason::Stopped));
+        assert_eq!(live.close(Duration::from_millis(1)).await, 1);
+        let closing = tokio::spawn({
+            let live = live.clone();
+            async move { live.close(Duration::from_secs(60)).await }
+        });
+        drop(claim);
+        assert_eq!(closing.await.unwrap(), 0);
+        assert!(live.claim("j", "a").is_none(), "nothing begins while the process ends");
+    }
+
+    #[test]
+    fn numbers_are_not_given_twice() {
+        let live = Live::new();
+        live.give("a", "s", 4);
+        live.give("a", "s", 2);
+        assert_eq!((live.floor("a", "s"), live.floor("b", "s")), (5, 0));
+        live.forget("a");
+        assert_eq!(live.floor("a", "s"), 0);
+    }
+}

@@ -1,0 +1,339 @@
+//! The executor's loop: read, plan, act, report.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use gcluster_types::{Agent, AgentRevision, Iteration, IterationSpec, labels};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::controller::Action;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::driver::{Run, drive, remove};
+use super::flow::{Start, phase};
+use super::live::Live;
+use super::pace::Pace;
+use super::plan::{Observed, Plan, StopReason, plan};
+use super::{record, transcript};
+use crate::Context;
+use crate::backend::{Backend, Unavailable, sweep};
+use crate::control_loop::{self, jittered};
+use crate::error::{Error, Result};
+use crate::informer::Index;
+use crate::report::{Events, write_status};
+
+/// The status fields that the executor writes. Of the conditions it leaves `Ready` alone.
+const FIELDS: &[&str] = &[
+    "runState", "execution", "executionDigest", "observedRestart", "iterations", "fruitlessIterations",
+    "backoffUntil", "throttledUntil", "lastIterationTime", "activeIterations", "tokens", "costUSD", "cost", "backend",
+    "stats", "conditions",
+];
+
+/// How long an agent that does not change is left alone.
+const IDLE: Duration = Duration::from_secs(3_600);
+/// Outputs that are kept at hand, in bytes, of all agents.
+const CACHE_BYTES: usize = 32 << 20;
+/// Why an iteration that an earlier process began is ended.
+const MASTER_RESTARTED: &str = "MasterRestarted";
+
+/// Runs iterations.
+#[derive(Clone)]
+pub struct Executor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ctx: Context,
+    revisions: Index<AgentRevision>,
+    iterations: Index<Iteration>,
+    events: Events,
+    live: Live,
+    pace: Pace,
+    outputs: Mutex<HashMap<String, Arc<str>>>,
+}
+
+impl Executor {
+    /// An executor that keeps `iterations` up to date.
+    pub fn new(ctx: Context, iterations: Index<Iteration>) -> Self {
+        let events = Events::new(ctx.client.clone(), labels::MANAGER_EXECUTOR);
+        let pace = Pace::new(ctx.config.clone());
+        let revisions = Index::default();
+        let outputs = Mutex::default();
+        Self { shared: Arc::new(Shared { ctx, revisions, iterations, events, live: Live::new(), pace, outputs }) }
+    }
+
+    /// Runs until it is dropped. Iterations that run go on; [`Executor::close`] ends them.
+    pub async fn run(&self) {
+        let shared = self.shared.clone();
+        let client = shared.ctx.client.clone();
+        let live = shared.live.clone();
+        let deleted = move |iteration: &Iteration| {
+            live.stop(&iteration.uid().unwrap_or_default(), StopReason::Deleted);
+        };
+        let iterations = shared.iterations.follow(Api::all(client.clone()), deleted);
+        let revisions = shared.revisions.follow(Api::all(client), |_| {});
+        let triggers = futures::stream::select(iterations.boxed(), revisions.boxed());
+        let ctx = shared.ctx.clone();
+        control_loop::run(&ctx, "executor", triggers.boxed(), move |agent| {
+            let shared = shared.clone();
+            Box::pin(async move { shared.reconcile(agent).await })
+        })
+        .await;
+    }
+
+    /// Ends every iteration that runs and waits until all is recorded, at most `limit`.
+    pub async fn close(&self, limit: Duration) {
+        let left = self.shared.live.close(limit).await;
+        if left > 0 {
+            tracing::warn!(left, "iterations did not end in time; the next start records them as interrupted");
+        }
+    }
+}
+
+impl Shared {
+    async fn reconcile(self: Arc<Self>, cached: Arc<Agent>) -> Result<Action> {
+        self.iterations.ready().await;
+        self.revisions.ready().await;
+        let agents: Api<Agent> = Api::namespaced(self.ctx.client.clone(), &cached.namespace().unwrap_or_default());
+        let name = cached.name_any();
+        let read = agents.get_opt(&name).await.map_err(Error::api(format!("read Agent {name}")))?;
+        let Some(agent) = read else {
+            self.live.forget(&cached.uid().unwrap_or_default());
+            return Ok(Action::await_change());
+        };
+        let agent = Arc::new(agent);
+        let (plan, backend) = loop {
+            let (plan, backend) = self.plan(&agent);
+            for (uid, reason) in &plan.stops {
+                self.live.stop(uid, *reason);
+            }
+            if let Some(iteration) = &plan.needs {
+                self.load(&agent, iteration).await?;
+            } else if plan.leftovers.is_empty() && plan.unwanted.is_empty() {
+                break (plan, backend);
+            } else {
+                self.clear(&plan).await?;
+            }
+        };
+        self.act(&agents, &agent, plan, backend).await
+    }
+
+    fn plan(&self, agent: &Agent) -> (Plan, Option<Arc<dyn Backend>>) {
+        let uid = agent.uid().unwrap_or_default();
+        let named = agent.spec.backend.as_ref().and_then(|backend| backend.name.clone());
+        let name = named.unwrap_or_else(|| self.ctx.config.default_backend.clone());
+        let backend = self.ctx.backends.get(&name).cloned();
+        let available = match &backend {
+            Some(backend) => backend.check(),
+            None => Err(self.unknown(&name)),
+        };
+        let plan = plan(&Observed {
+            agent,
+            revisions: &self.revisions.of(agent),
+            iterations: &self.iterations.of(agent),
+            live: &self.live.of_agent(&uid),
+            floor: &|step| self.live.floor(&uid, step),
+            outputs: &|iteration| self.cached(&uid, iteration),
+            backend: &name,
+            available,
+            config: &self.ctx.config,
+            now: self.ctx.now(),
+            spread: fastrand::f64(),
+        });
+        (plan, backend)
+    }
+
+    fn unknown(&self, name: &str) -> Unavailable {
+        let known: Vec<&str> = self.ctx.backends.keys().map(String::as_str).collect();
+        Unavailable {
+            reason: "UnknownBackend",
+            message: format!("there is no backend {name:?}"),
+            hint: format!("set spec.backend.name to one of: {}", known.join(", ")),
+        }
+    }
+
+    async fn act(
+        self: &Arc<Self>,
+        agents: &Api<Agent>,
+        agent: &Arc<Agent>,
+        plan: Plan,
+        backend: Option<Arc<dyn Backend>>,
+    ) -> Result<Action> {
+        if let Some(wanted) = plan.finalizer {
+            set_finalizer(agents, agent, wanted).await?;
+            return Ok(Action::requeue(jittered(IDLE)));
+        }
+        if agent.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::requeue(jittered(IDLE)));
+        }
+        let old = agent.status.clone().unwrap_or_default();
+        let written = write_status(agents, agent, labels::MANAGER_EXECUTOR, FIELDS, &old, &plan.status).await?;
+        if written.is_some() {
+            for note in &plan.notes {
+                if note.warning {
+                    self.events.warning(&**agent, note.reason, &note.message).await;
+                } else {
+                    self.events.normal(&**agent, note.reason, &note.message).await;
+                }
+            }
+        }
+        if let Some(backend) = backend {
+            let execution = plan.status.execution.unwrap_or(1);
+            for start in plan.starts {
+                self.start(agent, &plan.revision, execution, start, &backend).await?;
+            }
+        }
+        // An exact time is kept exactly: it was spread when it was chosen.
+        Ok(plan.look_again.map_or_else(|| Action::requeue(jittered(IDLE)), Action::requeue))
+    }
+
+    /// Records an iteration and lets a task run it.
+    async fn start(
+        self: &Arc<Self>,
+        agent: &Arc<Agent>,
+        revision: &str,
+        execution: i64,
+        start: Start,
+        backend: &Arc<dyn Backend>,
+    ) -> Result<()> {
+        let api: Api<Iteration> = Api::namespaced(self.ctx.client.clone(), &agent.namespace().unwrap_or_default());
+        let iteration = new_iteration(agent, revision, execution, &start);
+        let name = iteration.name_any();
+        let owner = agent.uid().unwrap_or_default();
+        self.live.give(&owner, &start.step, start.number);
+        let params = PostParams { field_manager: Some(labels::MANAGER_EXECUTOR.into()), ..PostParams::default() };
+        let iteration = match api.create(&params, &iteration).await.map_err(Error::api(format!("create {name}"))) {
+            Ok(created) => created,
+            Err(error) if error.code() == Some(409) => {
+                let there = api.get_opt(&name).await.map_err(Error::api(format!("read Iteration {name}")))?;
+                let own = |there: &Iteration| there.owner_references().iter().any(|o| o.uid == owner);
+                let Some(there) = there.filter(own) else { return Err(error) };
+                self.iterations.observe(there.clone());
+                if phase(&there) != Default::default() || there.spec.execution != execution {
+                    return Err(error);
+                }
+                there
+            }
+            Err(error) => return Err(error),
+        };
+        self.iterations.observe(iteration.clone());
+        let uid = iteration.uid().unwrap_or_default();
+        // Claimed already: it runs.
+        let Some(claim) = self.live.claim(&uid, &owner) else { return Ok(()) };
+        let run = Run {
+            ctx: self.ctx.clone(),
+            pace: self.pace.clone(),
+            agent: agent.clone(),
+            iteration,
+            prompt: start.prompt,
+            backend: backend.clone(),
+            iterations: self.iterations.clone(),
+            claim,
+        };
+        tokio::spawn(drive(run));
+        Ok(())
+    }
+
+    /// Ends what an earlier process began, and what was recorded and is not wanted any more.
+    async fn clear(&self, plan: &Plan) -> Result<()> {
+        for iteration in &plan.leftovers {
+            let uid = iteration.uid().unwrap_or_default();
+            let api = Api::namespaced(self.ctx.client.clone(), &iteration.namespace().unwrap_or_default());
+            // What was seen may be older than the end of it.
+            if let Some(fresh) = record::read(&api, iteration).await?
+                && phase(&fresh).is_terminal()
+            {
+                self.iterations.observe(fresh);
+                continue;
+            }
+            let marked = uid.clone();
+            // Nothing may run on in the name of an iteration that is over.
+            let swept = tokio::task::spawn_blocking(move || sweep::sweep(&marked)).await;
+            if let Ok(left) = swept
+                && !left.is_empty()
+            {
+                tracing::warn!(iteration = %iteration.name_any(), ?left, "processes of an iteration cannot be ended");
+            }
+            self.closed(iteration, MASTER_RESTARTED).await?;
+            remove(self.ctx.config.runs_dir.join(&uid)).await;
+        }
+        for (iteration, reason) in &plan.unwanted {
+            self.closed(iteration, reason.reason()).await?;
+        }
+        Ok(())
+    }
+
+    async fn closed(&self, iteration: &Iteration, reason: &str) -> Result<()> {
+        match record::close(&self.ctx, iteration, reason).await? {
+            Some(now) => self.iterations.observe(now),
+            None => {
+                if let Some(key) = crate::informer::agent_of(iteration) {
+                    self.iterations.remove(&key, &iteration.name_any());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cached(&self, agent: &str, iteration: &str) -> Option<Arc<str>> {
+        let outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        outputs.get(&format!("{agent}/{iteration}")).cloned()
+    }
+
+    async fn load(&self, agent: &Agent, name: &str) -> Result<()> {
+        let found = self.iterations.of(agent).into_iter().find(|iteration| iteration.name_any() == name);
+        let output = match found {
+            Some(iteration) => {
+                let size = iteration.status.as_ref().and_then(|status| status.transcript.clone());
+                let reader = transcript::Reader::new(self.ctx.client.clone(), &iteration);
+                reader.output(size.as_ref()).await?
+            }
+            None => String::new(),
+        };
+        let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let held: usize = outputs.values().map(|output| output.len()).sum();
+        // All are in the transcripts: starting afresh costs a few reads and keeps no order of use.
+        if held + output.len() > CACHE_BYTES {
+            outputs.clear();
+        }
+        outputs.insert(format!("{}/{name}", agent.uid().unwrap_or_default()), output.into());
+        Ok(())
+    }
+}
+
+fn new_iteration(agent: &Agent, revision: &str, execution: i64, start: &Start) -> Iteration {
+    let spec = IterationSpec {
+        agent: agent.name_any(),
+        revision: revision.to_owned(),
+        step: start.step.clone(),
+        kind: start.kind,
+        number: start.number,
+        item: start.item,
+        round: start.round,
+        execution,
+    };
+    let mut iteration = Iteration::new(&start.name(&agent.name_any()), spec);
+    iteration.metadata.namespace = agent.namespace();
+    iteration.metadata.owner_references = agent.controller_owner_ref(&()).map(|owner| vec![owner]);
+    iteration.labels_mut().insert(labels::AGENT.to_owned(), agent.name_any());
+    iteration.labels_mut().insert(labels::STEP.to_owned(), start.step.clone());
+    iteration
+}
+
+async fn set_finalizer(agents: &Api<Agent>, agent: &Agent, wanted: bool) -> Result<()> {
+    let mut finalizers: Vec<String> = agent.finalizers().to_vec();
+    finalizers.retain(|name| name != labels::EXECUTOR_FINALIZER);
+    if wanted {
+        finalizers.push(labels::EXECUTOR_FINALIZER.to_owned());
+    }
+    let patch = json!({"metadata": {"resourceVersion": agent.resource_version(), "finalizers": finalizers}});
+    let params = PatchParams { field_manager: Some(labels::MANAGER_EXECUTOR.into()), ..PatchParams::default() };
+    let name = agent.name_any();
+    match agents.patch(&name, &params, &Patch::Merge(patch)).await {
+        // Gone: there is nothing left to protect.
+        Err(error) if !wanted && crate::error::api_code(&error) == Some(404) => Ok(()),
+        other => other.map(drop).map_err(Error::api(format!("set the finalizer of Agent {name}"))),
+    }
+}
