@@ -61,6 +61,10 @@ impl Lines {
         if self.reader.read_until(b'\n', &mut line).await? == 0 {
             return Ok(None);
         }
+        if line.last() != Some(&b'\n') {
+            // Servers write whole lines: a part of one means that the connection broke.
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
         while line.last().is_some_and(|b| *b == b'\n' || *b == b'\r') {
             line.pop();
         }

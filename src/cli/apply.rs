@@ -181,7 +181,17 @@ async fn send_bundle(
     );
     let objects: Vec<&Value> = items.iter().map(|(_, desired)| &desired.object).collect();
     let body = json!({"apiVersion": "gcluster.dev/v1alpha1", "kind": "Bundle", "items": objects});
-    let answer = connection.send(Method::POST, &path, JSON, &body).await?;
+    let answer = match connection.send(Method::POST, &path, JSON, &body).await {
+        // A Kubernetes that has gcluster's kinds but not its bundles.
+        Err(failure) if failure.kind == Kind::NotFound => {
+            let catalog = Catalog::fetch(connection).await?;
+            if catalog.find("bundles").is_ok() {
+                return Err(failure);
+            }
+            return send_singly(connection, &catalog, items, options).await;
+        }
+        answer => answer?,
+    };
     let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
     if results.len() != items.len() {
         return Err(Failure::failed(format!(
@@ -201,7 +211,27 @@ async fn send_bundle(
         .collect())
 }
 
-/// Server-side apply of one object that is in no namespace.
+/// For a server without bundles: everything is tried as a dry run first, then sent one after another.
+async fn send_singly(
+    connection: &Connection,
+    catalog: &Catalog,
+    items: &[(usize, Desired)],
+    options: Options,
+) -> Result<Vec<Applied>> {
+    let mut applied = Vec::new();
+    for rehearsal in [true, false] {
+        if !rehearsal && options.dry_run {
+            break;
+        }
+        applied.clear();
+        for (_, desired) in items {
+            applied.push(apply_alone(connection, catalog, desired, Options { dry_run: rehearsal, ..options }).await?);
+        }
+    }
+    Ok(applied)
+}
+
+/// Server-side apply of one object by itself.
 async fn apply_alone(
     connection: &Connection,
     catalog: &Catalog,
@@ -209,7 +239,8 @@ async fn apply_alone(
     options: Options,
 ) -> Result<Applied> {
     let resource = catalog.of(text(&desired.object, "/apiVersion"), text(&desired.object, "/kind"))?;
-    let path = resource.object("", text(&desired.object, "/metadata/name"));
+    let namespace = text(&desired.object, "/metadata/namespace");
+    let path = resource.object(namespace, text(&desired.object, "/metadata/name"));
     let before = match connection.get(&path, JSON).await {
         Ok(object) => Some(object),
         Err(failure) if failure.kind == Kind::NotFound => None,
@@ -217,13 +248,18 @@ async fn apply_alone(
     };
     let path = format!("{path}{}", parameters(options));
     let object = connection.send(Method::PATCH, &path, APPLY, &desired.object).await?;
-    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
     let result = match before {
         None => "created",
-        Some(before) if version(&before) == version(&object) => "unchanged",
+        Some(before) if desired_part(&before) == desired_part(&object) => "unchanged",
         Some(_) => "updated",
     };
     Ok(Applied { shown: shown(desired), result: result.into(), object })
+}
+
+fn desired_part(object: &Value) -> Value {
+    let mut object = object.clone();
+    manifest::strip(&mut object);
+    object
 }
 
 fn shown(desired: &Desired) -> String {

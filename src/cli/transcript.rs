@@ -280,6 +280,94 @@ async fn wait_for_change(connection: &Connection, namespace: &str, agent: &str, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Canned, answer};
+
+    const PATH: &str = "/apis/gcluster.dev/v1alpha1/namespaces/default/iterations/a.b.0/transcript";
+
+    #[derive(Default)]
+    struct Memory {
+        raw: bool,
+        text: String,
+    }
+
+    impl Sink for Memory {
+        fn raw(&mut self, line: &str) -> Result {
+            self.text.push_str(&format!("{line}\n"));
+            Ok(())
+        }
+
+        fn lines(&mut self, lines: &[Line]) -> Result {
+            lines.iter().for_each(|line| self.text.push_str(&format!("{}\n", line.text())));
+            Ok(())
+        }
+
+        fn wants_raw(&self) -> bool {
+            self.raw
+        }
+    }
+
+    fn record(rest: &str) -> String {
+        format!("{{\"at\":\"2026-01-02T03:04:05.000000Z\",{rest}}}\n")
+    }
+
+    fn said(text: &str) -> String {
+        record(&format!("\"type\":\"text\",\"text\":\"{text}\""))
+    }
+
+    fn end() -> String {
+        record(r#""type":"end","phase":"Succeeded","reason":"Completed""#)
+    }
+
+    #[tokio::test]
+    async fn a_cut_connection_is_taken_up_where_it_broke() {
+        let first = said("one") + &said("two") + "{\"torn";
+        let canned = Canned::start(vec![answer(PATH, first).cut(), answer(PATH, said("three") + &end())]).await;
+        let mut memory = Memory::default();
+        let part = Part { follow: true, ..Part::default() };
+        show(canned.connection(), "default", "a.b.0", part, &mut memory).await.unwrap();
+        assert_eq!(memory.text, "● one\n\n● two\n\n● three\n\n✓ Succeeded · 0.0s\n");
+        let asked = canned.asked.lock().unwrap().clone();
+        assert!(asked[1].ends_with("since=2&follow=true"), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_followed_from_its_running_iteration_into_the_next() {
+        const LIST: &str = "/apis/gcluster.dev/v1alpha1/namespaces/default/iterations?labelSelector=";
+        let item = |name: &str, phase: &str| {
+            serde_json::json!({"metadata": {"name": name, "uid": name}, "status": {"phase": phase}})
+        };
+        let list = |items: &[Value]| serde_json::json!({"metadata": {"resourceVersion": "7"}, "items": items}).to_string();
+        let one = [item("a.b.9", "Succeeded"), item("a.b.10", "Running")];
+        let two = [item("a.b.10", "Succeeded"), item("a.b.11", "Running"), item("a.b.9", "Succeeded")];
+        let canned = Canned::start(vec![
+            answer(LIST, list(&one)),
+            answer("/apis/gcluster.dev/v1alpha1/namespaces/default/iterations/a.b.10/", said("ten") + &end()),
+            answer(LIST, list(&two)),
+            answer("/apis/gcluster.dev/v1alpha1/namespaces/default/iterations/a.b.11/", said("eleven") + &end()),
+            answer(LIST, "{}").status(403),
+        ])
+        .await;
+        let mut memory = Memory::default();
+        let part = Part { follow: true, ..Part::default() };
+        let ended = follow_agent(canned.connection(), "default", "a", part, &mut memory).await;
+        assert_eq!(ended.unwrap_err().kind, Kind::Failed);
+        let shown: Vec<&str> = memory.text.lines().filter(|line| line.starts_with(['●', '─'])).collect();
+        assert_eq!(shown, ["── a.b.10 ──", "● ten", "── a.b.11 ──", "● eleven"]);
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_transcript_is_chosen_by_record() {
+        let whole = said("one") + &said("two") + &said("three");
+        let chosen = async |part: Part, raw: bool| {
+            let canned = Canned::start(vec![answer(PATH, whole.clone())]).await;
+            let mut memory = Memory { raw, ..Memory::default() };
+            show(canned.connection(), "default", "a.b.0", part, &mut memory).await.unwrap();
+            memory.text
+        };
+        assert_eq!(chosen(Part { since: 2, ..Part::default() }, true).await, said("three"));
+        assert_eq!(chosen(Part { tail: Some(1), ..Part::default() }, false).await, "● three\n");
+        assert_eq!(chosen(Part::default(), true).await, whole);
+    }
 
     #[test]
     fn only_an_end_record_ends_a_transcript() {
