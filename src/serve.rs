@@ -120,6 +120,9 @@ impl Part {
 
     async fn stop(self, limit: Duration) {
         let _ = self.end.send(true);
+        if self.task.is_finished() {
+            return;
+        }
         let abort = self.task.abort_handle();
         match tokio::time::timeout(limit, self.task).await {
             Ok(Ok(())) => {}
@@ -197,6 +200,19 @@ impl Handle {
     /// The kubeconfig that it has written.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// Completes with the name of a part that ended by itself, which none does while all is well.
+    pub async fn broken(&mut self) -> &'static str {
+        let ended = tokio::select! {
+            ended = &mut self.controllers.task => (self.controllers.name, ended),
+            ended = &mut self.server.task => (self.server.name, ended),
+            ended = &mut self.persistence.task => (self.persistence.name, ended),
+        };
+        if let (part, Err(error)) = &ended {
+            tracing::error!(part, %error, "ended badly");
+        }
+        ended.0
     }
 
     /// Something to end all agents with at once while [`Handle::stop`] is under way.

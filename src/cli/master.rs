@@ -74,7 +74,7 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
         version: super::version::own(),
     };
     let mut starting = Box::pin(serve::start(config));
-    let master = tokio::select! {
+    let mut master = tokio::select! {
         started = &mut starting => started.map_err(|error| explain(error, args.addr, &data_dir))?,
         () = signals.next() => {
             let Ok(master) = starting.await else { return Ok(()) };
@@ -90,8 +90,16 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
         master.kubeconfig().display()
     ));
     tracing::info!(address = %master.address(), backend = args.backend.name(), "ready");
-    signals.next().await;
-    end(master, &mut signals, &data_dir).await
+    let broken = tokio::select! {
+        () = signals.next() => None,
+        part = master.broken() => Some(part),
+    };
+    end(master, &mut signals, &data_dir).await?;
+    match broken {
+        None => Ok(()),
+        Some(part) => Err(Failure::failed(format!("the {part} of the master ended unexpectedly; the log says why"))
+            .hint("the state is kept: start the master again, and please report this")),
+    }
 }
 
 /// Stops everything; a further signal ends the process at once.
@@ -118,8 +126,8 @@ fn explain(error: StartError, addr: SocketAddr, data_dir: &Path) -> Failure {
     match error {
         StartError::PortTaken { .. } => failure
             .cause(format!("port {} is used by another gcluster master, or by another program", addr.port()))
-            .hint(format!("if it is another gcluster master, use it: `gcluster --server https://{addr} get agents`"))
-            .hint("to run one more, choose a free port and a directory of its own: `gcluster master --addr 127.0.0.1:0 --data-dir DIR`"),
+            .hint("a master that runs already can be used as it is; `gcluster down` stops it")
+            .hint("to run one more, give it a free port and a directory: `gcluster master --addr 127.0.0.1:0 --data-dir DIR`"),
         StartError::DataDirInUse { .. } => match PidFile::running(data_dir) {
             Some(other) => failure
                 .cause(format!("it listens on {} (process {})", other.address, other.pid))
@@ -159,5 +167,24 @@ impl Signals {
                 _ = self.hangup.recv() => if !self.ignore_hangup { return },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_names_both_causes_and_a_way_out() {
+        let addr: SocketAddr = "127.0.0.1:43252".parse().unwrap();
+        let text = explain(StartError::PortTaken { addr }, addr, Path::new("/nonexistent")).render();
+        crate::testing::snapshot("master-port-taken", &text);
+    }
+
+    #[test]
+    fn a_directory_in_use_is_named_with_a_way_out() {
+        let path = Path::new("/nonexistent/data").to_path_buf();
+        let failure = explain(StartError::DataDirInUse { path: path.clone() }, ([127, 0, 0, 1], 1).into(), &path);
+        assert!(failure.message.contains("/nonexistent/data") && failure.hints[0].contains("--data-dir"));
     }
 }
