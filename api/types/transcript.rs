@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_as_written_and_an_unknown_type_is_tolerated() {
-        let line = r#"{"at":"2026-01-02T03:04:05.678901Z","type":"toolUse","id":"t1","name":"Bash","detail":"ls"}"#;
+        let line =
+            r#"{"at":"2026-01-02T03:04:05.678901Z","type":"toolUse","id":"t1","name":"Bash","detail":"ls"}"#;
         let record: Record = serde_json::from_str(line).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), line);
         let odd = r#"{"at":"2026-01-02T03:04:05.678901Z","type":"hologram","x":1}"#;
