@@ -55,7 +55,8 @@ impl Model {
     }
 
     async fn run(&self, scenario: &str, prompt: &str, home: &Path) -> Running {
-        let claude = PathBuf::from(std::env::var_os("GCLUSTER_TEST_CLAUDE").expect("GCLUSTER_TEST_CLAUDE is set"));
+        let claude =
+            PathBuf::from(std::env::var_os("GCLUSTER_TEST_CLAUDE").expect("GCLUSTER_TEST_CLAUDE is set"));
         let variable = |name: &str, value: String| (name.to_owned(), value);
         let launch = Launch {
             iteration_uid: uuid::Uuid::new_v4().to_string(),
@@ -112,10 +113,17 @@ async fn real_claude_answers_uses_tools_fails_and_is_throttled() {
         |event| matches!(event, BackendEvent::Usage { tokens, cost_usd: Some(_) } if tokens.output == 5),
     );
     assert!(used, "{events:?}");
-    assert!(!events.iter().any(|event| matches!(event, BackendEvent::Record(Entry::Notice { .. }))), "{events:?}");
+    assert!(
+        !events.iter().any(|event| matches!(event, BackendEvent::Record(Entry::Notice { .. }))),
+        "{events:?}"
+    );
 
     let (events, finished) = rest(&mut model.run("tool", "Go", home.path()).await).await;
-    assert_eq!(finished.outcome, Outcome::Succeeded { output: "It said hi from the shell".into() }, "{events:?}");
+    assert_eq!(
+        finished.outcome,
+        Outcome::Succeeded { output: "It said hi from the shell".into() },
+        "{events:?}"
+    );
     assert_eq!((finished.tool_uses, finished.model.as_deref()), (1, Some("claude-sonnet-4-5")));
 
     let (_, finished) = rest(&mut model.run("credit", "Go", home.path()).await).await;

@@ -386,13 +386,10 @@ fn user_line(id: &str, text: &str) -> String {
     json!({"type": "user", "message": {"role": "user", "content": text}, "uuid": id}).to_string()
 }
 
-/// A text that begins like a command of the CLI or a file to insert gets a first line that is neither.
+/// A text that begins like a command of the CLI gets a first line that does not, so that it reaches the model.
+/// File references such as `@notes.md` are left to the CLI, which inserts the file wherever they stand.
 fn guarded(text: &str) -> String {
-    if text.trim_start().starts_with(['/', '@', '!', '#']) {
-        format!("Your task:\n{text}")
-    } else {
-        text.to_owned()
-    }
+    if text.trim_start().starts_with('/') { format!("Your task:\n{text}") } else { text.to_owned() }
 }
 
 fn text_entry(text: &str, step: &mut Step) {

@@ -280,8 +280,8 @@ fn a_question_to_a_person_is_denied_instead_of_waiting_for_ever() {
 }
 
 #[test]
-fn a_prompt_never_begins_as_a_command_or_a_file_of_the_cli() {
-    for prompt in ["/compact", "@/etc/passwd", "  /clear", "#x", "!ls"] {
+fn a_prompt_never_begins_as_a_command_of_the_cli() {
+    for prompt in ["/compact", "  /clear"] {
         assert_eq!(guarded(prompt), format!("Your task:\n{prompt}"));
     }
     assert_eq!(guarded("Fix a/b"), "Fix a/b");

@@ -16,6 +16,7 @@ use gcluster_types::transcript::Entry;
 use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::process::{InputLines, Process, tail};
@@ -92,8 +93,11 @@ pub(crate) fn drive(
     process: Process,
     dialect: Box<dyn Dialect>,
 ) -> Result<Running, StartError> {
-    let spool = Spool::open(&process.stdout)
-        .map_err(|source| StartError::Io { step: format!("read {}", process.stdout.display()), source })?;
+    let spool = Spool::open(&process.stdout).map_err(|source| {
+        let (uid, leader) = (launch.iteration_uid.clone(), process.reference.clone());
+        tokio::task::spawn_blocking(move || sweep::sweep_family(&uid, &[leader]));
+        StartError::Io { step: format!("read {}", process.stdout.display()), source }
+    })?;
     let (sender, events) = mpsc::channel(EVENTS);
     let (control, commands) = Control::channel();
     let hunted = Arc::new(Hunted {
@@ -108,6 +112,7 @@ pub(crate) fn drive(
         spool,
         dialect,
         input: process.input,
+        writer: process.writer,
         stderr: process.stderr,
         events: sender,
         queue: VecDeque::new(),
@@ -125,6 +130,7 @@ struct Driver {
     spool: Spool,
     dialect: Box<dyn Dialect>,
     input: Option<InputLines>,
+    writer: Option<AbortHandle>,
     stderr: PathBuf,
     events: mpsc::Sender<BackendEvent>,
     queue: VecDeque<BackendEvent>,
@@ -302,6 +308,9 @@ impl Driver {
     }
 
     async fn finish(mut self, ended: &Ended) {
+        if let Some(writer) = self.writer.take() {
+            writer.abort();
+        }
         let mut step = Step::default();
         if let Some(line) = self.spool.last_line() {
             self.dialect.line(line, &mut step);

@@ -23,6 +23,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use super::{Launch, ProcessRef, StartError, sweep};
 
@@ -52,6 +53,8 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) reference: ProcessRef,
     pub(crate) input: Option<InputLines>,
+    /// Writes the input; ended with the program, which may never read what is left.
+    pub(crate) writer: Option<AbortHandle>,
     pub(crate) stdout: PathBuf,
     pub(crate) stderr: PathBuf,
 }
@@ -77,7 +80,7 @@ pub(crate) async fn spawn(launch: &Launch, program: Program) -> Result<Process, 
     make_run_dir(dir).map_err(io_error(format!("make the run directory {}", dir.display())))?;
     let stdout = dir.join("stdout");
     let stderr = dir.join("stderr");
-    let (stdin, input) = open_input(&dir.join("stdin"), program.input)
+    let (stdin, open) = open_input(&dir.join("stdin"), program.input)
         .map_err(io_error(format!("make the program's input in {}", dir.display())))?;
 
     let mut command = tokio::process::Command::new(&program.path);
@@ -88,17 +91,18 @@ pub(crate) async fn spawn(launch: &Launch, program: Program) -> Result<Process, 
     command.envs(program.env).envs(launch.env.iter().cloned());
     command.env("GCLUSTER_AGENT", &launch.agent).env("GCLUSTER_NAMESPACE", &launch.namespace);
     command.env("GCLUSTER_ITERATION", &launch.iteration_name).env(PROCESS_MARK, &launch.iteration_uid);
-    let open = |path: &Path| {
+    let output = |path: &Path| {
         create_private(path).map_err(io_error(format!("make the program's output {}", path.display())))
     };
-    command.stdin(stdin).stdout(open(&stdout)?).stderr(open(&stderr)?);
+    command.stdin(stdin).stdout(output(&stdout)?).stderr(output(&stderr)?);
 
     let step = format!("start {}", program.path.display());
     let child = spawn_patiently(&mut command).await.map_err(io_error(step))?;
     let pid = child.id().map(i64::from).unwrap_or_default();
     // Until it is waited for, even a program that ended at once has its entry.
     let reference = sweep::process_ref(pid).unwrap_or(ProcessRef { pid, ..ProcessRef::default() });
-    Ok(Process { child, reference, input, stdout, stderr })
+    let (input, writer) = open.unzip();
+    Ok(Process { child, reference, input, writer, stdout, stderr })
 }
 
 /// The last few kilobytes of a file as text, from a line's start, without surrounding space.
@@ -177,7 +181,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-fn open_input(path: &Path, input: Input) -> io::Result<(Stdio, Option<InputLines>)> {
+fn open_input(path: &Path, input: Input) -> io::Result<(Stdio, Option<(InputLines, AbortHandle)>)> {
     remove_if_there(path)?;
     match input {
         Input::Text(text) => {
@@ -191,7 +195,7 @@ fn open_input(path: &Path, input: Input) -> io::Result<(Stdio, Option<InputLines
             let mut writer = pipe::OpenOptions::new().read_write(true).open_sender(path)?;
             let reader = File::open(path)?;
             let (sender, mut lines) = mpsc::unbounded_channel::<String>();
-            tokio::spawn(async move {
+            let writing = tokio::spawn(async move {
                 while let Some(mut line) = lines.recv().await {
                     line.push('\n');
                     if writer.write_all(line.as_bytes()).await.is_err() {
@@ -199,7 +203,7 @@ fn open_input(path: &Path, input: Input) -> io::Result<(Stdio, Option<InputLines
                     }
                 }
             });
-            Ok((reader.into(), Some(InputLines(sender))))
+            Ok((reader.into(), Some((InputLines(sender), writing.abort_handle()))))
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Reading a program's output file line by line while the program writes it.
 //!
-//! Lines end at `\n` only, have any length up to [`LINE_LIMIT`], and may hold bytes that are no UTF-8. The
-//! offset of the first byte that was not handed out yet is known, so that a later master can read on.
+//! Lines end at `\n` only, have any length up to [`LINE_LIMIT`], and may hold bytes that are no UTF-8.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,7 +11,7 @@ use super::wake::FileWatch;
 
 /// Longest line that is kept. Of a longer one only the length is told.
 pub(crate) const LINE_LIMIT: usize = 64 << 20;
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 16 << 10;
 /// How often the file is looked at although nothing woke the reader.
 const SLOW_POLL: Duration = Duration::from_secs(2);
 /// How often it is looked at where the kernel cannot wake the reader.
@@ -48,7 +47,7 @@ impl Spool {
             if let Some(line) = self.splitter.next_line() {
                 return Ok(Some(line));
             }
-            let mut chunk = vec![0; CHUNK];
+            let mut chunk = [0; CHUNK];
             match self.file.read(&mut chunk) {
                 Ok(0) => return Ok(None),
                 Ok(length) => self.splitter.push(&chunk[..length]),

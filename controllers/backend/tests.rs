@@ -335,3 +335,16 @@ async fn a_rehearsal_that_hangs_can_be_told_something_and_stopped() {
     assert!(matches!(finished.outcome, Outcome::Interrupted { .. }));
     tokio::time::timeout(LIMIT, stop).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_program_that_never_reads_its_input_can_be_stopped() {
+    let mut place = place(&[]);
+    place.launch.prompt = "x".repeat(1_000_000);
+    let claude =
+        script(place.dir.path(), "claude", "#!/bin/sh\ntrap '' INT TERM\nwhile :; do sleep 1000; done\n");
+    let mut running = ClaudeBackend::with_program(claude).start(place.launch.clone()).await.unwrap();
+    tokio::time::timeout(LIMIT, running.control.stop(Duration::from_millis(200))).await.unwrap();
+    let (_, finished) = to_the_end(&mut running).await;
+    assert_eq!(finished.outcome, Outcome::Interrupted { reason: "it was stopped".into() });
+    assert_eq!(sweep::family(&place.launch.iteration_uid, &[]), []);
+}
