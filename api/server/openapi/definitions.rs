@@ -62,6 +62,12 @@ fn object(kind: &Kind, dialect: Dialect) -> Value {
         properties["apiVersion"] = json!({"type": "string", "description": API_VERSION});
         properties["kind"] = json!({"type": "string", "description": KIND});
         properties["metadata"] = metadata;
+        if let Some(Value::Array(required)) = map.get_mut("required") {
+            required.retain(|name| name != "metadata");
+        }
+        if map.get("required") == Some(&json!([])) {
+            map.remove("required");
+        }
     }
     schema
 }

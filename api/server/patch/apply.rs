@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::compare::compare;
 use super::fieldset::{Branch, FieldSet, Parts, field_element, parts};
-use super::managed::{Entries, ManagerCtx, Operation, strip, take_managed};
+use super::managed::{Entries, ManagerCtx, Operation, SERVER_FIELDS, strip, take_managed};
 use crate::schema::Schema;
 use crate::schema::node::Node;
 
@@ -115,10 +115,9 @@ pub fn apply(
         entry.api_version = ctx.api_version.to_owned();
     }
     entries.0.retain(|entry| !entry.fields.is_empty());
-    if entries == unchanged && difference.set.is_empty() && difference.removed.is_empty() {
-        if let Some(live) = live {
-            return Ok(live.clone());
-        }
+    let nothing = entries == unchanged && difference.set.is_empty() && difference.removed.is_empty();
+    if let Some(live) = live.filter(|_| nothing) {
+        return Ok(live.clone());
     }
     if let Some(entry) = entries.position(Operation::Apply, ctx).and_then(|index| entries.0.get_mut(index)) {
         entry.time = Some(ctx.now.to_owned());
@@ -127,7 +126,7 @@ pub fn apply(
     Ok(merged)
 }
 
-/// The part of an applied object that this apply is about, without null identity fields.
+/// The part of an applied object that this apply is about, without what the server sets.
 fn in_scope(applied: &Value, ctx: &ManagerCtx<'_>) -> Result<Value, ApplyError> {
     let Value::Object(map) = applied else {
         return Err(ApplyError::Invalid("the applied configuration must be an object".into()));
@@ -146,10 +145,10 @@ fn in_scope(applied: &Value, ctx: &ManagerCtx<'_>) -> Result<Value, ApplyError> 
     }
     match scoped.get_mut("metadata") {
         Some(Value::Object(metadata)) => {
-            metadata.retain(|key, value| {
-                key != "managedFields"
-                    && !(value.is_null() && matches!(key.as_str(), "creationTimestamp" | "deletionTimestamp"))
-                    && (ctx.subresource.is_none() || matches!(key.as_str(), "name" | "namespace"))
+            // What the server sets is not the client's to apply; preconditions are the caller's to check.
+            metadata.retain(|key, _| {
+                let identity = matches!(key.as_str(), "name" | "namespace");
+                identity || ctx.subresource.is_none() && !SERVER_FIELDS.contains(&key.as_str())
             });
         }
         Some(_) => return Err(ApplyError::Invalid("metadata: must be an object".into())),

@@ -32,7 +32,7 @@ fn walk(
     removed: &mut Branch,
     depth: usize,
 ) {
-    if old == new {
+    if old == new || same_number(old, new) {
         return;
     }
     let old_parts = old.map(|value| parts(value, node, depth));
@@ -54,6 +54,16 @@ fn walk(
         walk(before.map(|c| c.0), after.map(|c| c.0), node, &mut set_below, &mut removed_below, depth + 1);
         set.below.graft(element.clone(), set_below);
         removed.below.graft(element.clone(), removed_below);
+    }
+}
+
+/// True for `5` and `5.0`, which clients write for one another.
+fn same_number(old: Option<&Value>, new: Option<&Value>) -> bool {
+    match (old, new) {
+        (Some(Value::Number(old)), Some(Value::Number(new))) => {
+            (old.is_f64() != new.is_f64()) && old.as_f64() == new.as_f64()
+        }
+        _ => false,
     }
 }
 

@@ -39,19 +39,9 @@ impl FieldSet {
         self.0.get(element)
     }
 
-    /// Elements with what is beneath them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Branch)> {
-        self.0.iter()
-    }
-
     /// The part beneath an element, made when absent. Call [`FieldSet::tidy`] when it may stay empty.
     pub(super) fn branch(&mut self, element: &str) -> &mut Branch {
         self.0.entry(element.to_owned()).or_default()
-    }
-
-    /// Adds the path of one element.
-    pub(super) fn insert(&mut self, element: &str) {
-        self.branch(element).member = true;
     }
 
     /// Puts a whole branch under an element unless it is empty.

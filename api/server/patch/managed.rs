@@ -13,7 +13,7 @@ const MAX_UPDATE_MANAGERS: usize = 10;
 const ANCIENT: &str = "ancient-changes";
 
 /// Fields that belong to the server, not to a manager.
-const SERVER_FIELDS: [&str; 11] = [
+pub(super) const SERVER_FIELDS: [&str; 11] = [
     "name",
     "namespace",
     "uid",
