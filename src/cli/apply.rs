@@ -24,10 +24,10 @@ use crate::exit::{Failure, Kind, Result};
 #[derive(Args, Debug)]
 pub(crate) struct ApplyArgs {
     /// File, directory (its .p, .yaml, .yml and .json files) or - for standard input; may be repeated
-    #[arg(short, long = "filename", value_name = "FILE")]
+    #[arg(short, long = "filename", value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
     files: Vec<PathBuf>,
     /// The same, without -f
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
     /// Change nothing: `client` only compiles, `server` asks the master what would happen
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true)]

@@ -20,7 +20,7 @@ pub(crate) struct DeleteArgs {
     #[arg(value_name = "KIND")]
     words: Vec<String>,
     /// Delete what these files hold
-    #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "words")]
+    #[arg(short, long = "filename", value_name = "FILE", value_hint = clap::ValueHint::AnyPath, conflicts_with = "words")]
     files: Vec<PathBuf>,
     /// All objects of the kind with these labels
     #[arg(short = 'l', long, value_name = "LABELS")]

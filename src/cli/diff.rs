@@ -16,10 +16,10 @@ use crate::exit::{Failure, Kind, Result};
 #[derive(Args, Debug)]
 pub(crate) struct DiffArgs {
     /// File, directory or - for standard input; may be repeated
-    #[arg(short, long = "filename", value_name = "FILE")]
+    #[arg(short, long = "filename", value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
     files: Vec<PathBuf>,
     /// The same, without -f
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 }
 

@@ -12,7 +12,7 @@ use crate::exit::{Failure, Kind, Result};
 #[derive(Args, Debug)]
 pub(crate) struct EvalArgs {
     /// A .p file, or - for standard input
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
     file: PathBuf,
     /// Only this method or agent
     #[arg(value_name = "NAME")]

@@ -56,14 +56,14 @@ pub(crate) struct Globals {
     pub(crate) server: Option<String>,
     /// Kubeconfig to use [default: the one in the data directory]
     #[arg(long, global = true, value_name = "FILE", env = "GCLUSTER_KUBECONFIG", hide_env_values = true)]
-    #[arg(help_heading = "Connection")]
+    #[arg(help_heading = "Connection", value_hint = clap::ValueHint::FilePath)]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Bearer token instead of the kubeconfig's
     #[arg(long, global = true, value_name = "TOKEN", help_heading = "Connection")]
     pub(crate) token: Option<String>,
     /// Directory of the master's state [default: $XDG_STATE_HOME/gcluster or ~/.local/state/gcluster]
     #[arg(long, global = true, value_name = "DIR", env = "GCLUSTER_DATA_DIR", hide_env_values = true)]
-    #[arg(help_heading = "Connection")]
+    #[arg(help_heading = "Connection", value_hint = clap::ValueHint::DirPath)]
     pub(crate) data_dir: Option<PathBuf>,
     /// Namespace to work in [default: the kubeconfig's, else `default`]
     #[arg(short, long, global = true, value_name = "NAMESPACE", help_heading = "Connection")]

@@ -44,10 +44,10 @@ fn chosen(asked: Option<Backend>) -> Backend {
 #[derive(Args, Debug)]
 pub(crate) struct UpArgs {
     /// File, directory or - for standard input; may be repeated
-    #[arg(short, long = "filename", value_name = "FILE")]
+    #[arg(short, long = "filename", value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
     files: Vec<PathBuf>,
     /// The same, without -f
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
     /// Address for a master that is started
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADDR)]
