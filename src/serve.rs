@@ -159,7 +159,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         );
     }
     let prepare = |what, reason: String| StartError::Prepare { what, path: data_dir.clone(), reason };
-    let transcripts = Transcripts::open(data_dir.join("transcripts"))
+    let transcripts = Transcripts::open(&data_dir.join("transcripts"))
         .map_err(|error| prepare("transcripts", error.to_string()))?;
     let listener = TcpListener::bind(config.addr).await.map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => StartError::PortTaken { addr: config.addr },

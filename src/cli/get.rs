@@ -270,18 +270,16 @@ async fn watch(connection: &Connection, selection: &Selection<'_>, args: &GetArg
     loop {
         let list = connection.get(&format!("{path}{}", query(&selectors.pairs())), accept).await?;
         let mut version = text(&list, "/metadata/resourceVersion").to_owned();
-        match (seen.take(), as_table) {
-            // Begun again after a gap: what is there now was shown before, or is shown as it changes.
-            (Some(_), _) => {}
-            (None, true) => {
-                let mut list = list;
-                sort(&mut list, args, false);
-                print(&printer.render(&list))?;
-            }
-            (None, false) => {
-                for object in objects::items(list) {
-                    print(&document(with_type(object, resource), args)?)?;
-                }
+        let mut list = list;
+        if let Some(seen) = seen.take() {
+            keep_newer(&mut list, &seen);
+        }
+        if as_table {
+            sort(&mut list, args, false);
+            print(&printer.render(&list))?;
+        } else {
+            for object in objects::items(list) {
+                print(&document(with_type(object, resource), args)?)?;
             }
         }
         version = follow(connection, &path, selectors, accept, version, |_, object| {
@@ -292,6 +290,17 @@ async fn watch(connection: &Connection, selection: &Selection<'_>, args: &GetArg
         })
         .await?;
         seen = Some(version);
+    }
+}
+
+/// After a gap in a watch: only what has changed since, for the rest was shown.
+fn keep_newer(list: &mut Value, seen: &str) {
+    let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
+    let seen = number(seen);
+    for (key, path) in [("rows", "/object/metadata/resourceVersion"), ("items", "/metadata/resourceVersion")] {
+        if let Some(all) = list.get_mut(key).and_then(Value::as_array_mut) {
+            all.retain(|one| number(text(one, path)) > seen);
+        }
     }
 }
 
@@ -365,6 +374,7 @@ pub(crate) async fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Canned, answer};
     use serde_json::json;
 
     #[test]
@@ -377,6 +387,39 @@ mod tests {
             objects,
             [json!({}), json!({"a": 9}), json!({"a": 10.5}), json!({"a": "x9"}), json!({"a": "x10"})]
         );
+    }
+
+    #[test]
+    fn after_a_gap_only_what_changed_is_shown() {
+        let row = |version: &str| json!({"object": {"metadata": {"resourceVersion": version}}});
+        let mut table = json!({"rows": [row("9"), row("10"), row("11")]});
+        keep_newer(&mut table, "10");
+        assert_eq!(table, json!({"rows": [row("11")]}));
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_the_server_ends_goes_on_after_the_last_event() {
+        const PATH: &str = "/watched?watch=true";
+        let event = |kind: &str, version: &str| {
+            format!("{}\n", json!({"type": kind, "object": {"metadata": {"resourceVersion": version}}}))
+        };
+        let gone = format!("{}\n", json!({"type": "ERROR", "object": {"kind": "Status", "code": 410}}));
+        let canned = Canned::start(vec![
+            answer(PATH, event("ADDED", "5") + &event("BOOKMARK", "8")),
+            answer(PATH, event("MODIFIED", "9") + &gone),
+        ])
+        .await;
+        let mut seen = Vec::new();
+        let each = |kind: &str, object: Value| {
+            seen.push(format!("{kind} {}", text(&object, "/metadata/resourceVersion")));
+            Ok(())
+        };
+        let last = follow(canned.connection(), "/watched", Selectors::default(), JSON, "3".into(), each).await;
+        assert_eq!(last.as_deref(), Ok("9"));
+        assert_eq!(seen, ["ADDED 5", "MODIFIED 9"]);
+        let asked = canned.asked.lock().unwrap().clone();
+        let versions: Vec<_> = asked.iter().filter_map(|line| line.split("resourceVersion=").nth(1)).collect();
+        assert_eq!(versions, ["3", "8"]);
     }
 
     #[test]
