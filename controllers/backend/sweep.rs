@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gcluster_types::labels::PROCESS_MARK;
@@ -39,8 +40,8 @@ pub fn is_alive(process: &ProcessRef) -> bool {
 /// Every living process of an iteration: marked ones, the group and session of `known` ones, and all that
 /// descend from them.
 pub fn family(iteration_uid: &str, known: &[ProcessRef]) -> Vec<ProcessRef> {
-    let all = Stat::all();
-    let mark = format!("{PROCESS_MARK}={iteration_uid}");
+    let snapshot = Snapshot::take();
+    let all = &snapshot.processes;
     let own = i64::from(std::process::id());
     let is_known = |stat: &Stat| known.iter().any(|p| p.pid == stat.pid && p.start_time == stat.start_time);
     // The id of a group cannot be given to another process while its leader is there.
@@ -51,7 +52,7 @@ pub fn family(iteration_uid: &str, known: &[ProcessRef]) -> Vec<ProcessRef> {
             is_known(stat)
                 || leaders.contains(&stat.group)
                 || leaders.contains(&stat.session)
-                || (!iteration_uid.is_empty() && carries(stat.pid, mark.as_bytes()))
+                || (!iteration_uid.is_empty() && stat.mark.as_deref() == Some(iteration_uid.as_bytes()))
         })
         .map(|stat| stat.pid)
         .collect();
@@ -120,14 +121,42 @@ pub(crate) fn signal(process: &ProcessRef, signal: Signal) {
     }
 }
 
-fn carries(pid: i64, mark: &[u8]) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|b| *b == 0).any(|v| v == mark))
+/// The value of the mark in a process's environment.
+fn mark_of(pid: i64) -> Option<Vec<u8>> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value =
+        |variable: &[u8]| Some(variable.strip_prefix(PROCESS_MARK.as_bytes())?.strip_prefix(b"=")?.to_vec());
+    environ.split(|byte| *byte == 0).find_map(value)
 }
 
 fn boot_id() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned())
+}
+
+/// All processes at one time.
+struct Snapshot {
+    began: Instant,
+    processes: HashMap<i64, Stat>,
+}
+
+impl Snapshot {
+    /// A look that began after this call. Callers that come while one is under way share the next, so that ending
+    /// a thousand runs at once does not look a thousand times at every process.
+    fn take() -> Arc<Snapshot> {
+        static LATEST: Mutex<Option<Arc<Snapshot>>> = Mutex::new(None);
+        let asked = Instant::now();
+        let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(snapshot) = latest.as_ref().filter(|snapshot| snapshot.began >= asked) {
+            return snapshot.clone();
+        }
+        let began = Instant::now();
+        let mut processes = Stat::all();
+        processes.values_mut().filter(|stat| stat.lives()).for_each(|stat| stat.mark = mark_of(stat.pid));
+        let snapshot = Arc::new(Snapshot { began, processes });
+        *latest = Some(snapshot.clone());
+        snapshot
+    }
 }
 
 /// What `/proc/PID/stat` says.
@@ -138,6 +167,8 @@ struct Stat {
     group: i64,
     session: i64,
     start_time: i64,
+    /// Filled in by a snapshot.
+    mark: Option<Vec<u8>>,
 }
 
 impl Stat {
@@ -159,6 +190,7 @@ impl Stat {
             group: number(2)?,
             session: number(3)?,
             start_time: number(19)?,
+            mark: None,
         })
     }
 
