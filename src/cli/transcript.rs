@@ -194,7 +194,8 @@ pub(crate) fn heading_of(iteration: &Value) -> Line {
     heading(text(iteration, "/metadata/name"), &detail)
 }
 
-/// Follows an agent from its newest iteration on, each following iteration after the one before, without end.
+/// Follows an agent from its newest iteration on, each following iteration after the one before, until the agent
+/// is deleted.
 pub(crate) async fn follow_agent(
     connection: &Connection,
     namespace: &str,
@@ -243,8 +244,25 @@ pub(crate) async fn follow_agent(
             }
         }
         if !any {
+            if !exists(connection, namespace, agent).await? {
+                return match sink.wants_raw() {
+                    true => Ok(()),
+                    false => sink.lines(&[Line::new(Tone::Dim, format!("· {agent} was deleted"))]),
+                };
+            }
             wait_for_change(connection, namespace, agent, &version).await?;
         }
+    }
+}
+
+/// Whether the agent is still there; a master that cannot be reached right now does not say that it is not.
+async fn exists(connection: &Connection, namespace: &str, agent: &str) -> Result<bool> {
+    let path = format!("/apis/gcluster.dev/v1alpha1/namespaces/{}/agents/{}", escape(namespace), escape(agent));
+    match connection.get(&path, JSON).await {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.kind == Kind::NotFound => Ok(false),
+        Err(failure) if failure.kind == Kind::Unreachable => Ok(true),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -344,15 +362,15 @@ mod tests {
             answer("/apis/gcluster.dev/v1alpha1/namespaces/default/iterations/a.b.10/", said("ten") + &end()),
             answer(LIST, list(&two)),
             answer("/apis/gcluster.dev/v1alpha1/namespaces/default/iterations/a.b.11/", said("eleven") + &end()),
-            answer(LIST, "{}").status(403),
+            answer(LIST, list(&two)),
+            answer("/apis/gcluster.dev/v1alpha1/namespaces/default/agents/a", "{}").status(404),
         ])
         .await;
         let mut memory = Memory::default();
         let part = Part { follow: true, ..Part::default() };
-        let ended = follow_agent(canned.connection(), "default", "a", part, &mut memory).await;
-        assert_eq!(ended.unwrap_err().kind, Kind::Failed);
-        let shown: Vec<&str> = memory.text.lines().filter(|line| line.starts_with(['●', '─'])).collect();
-        assert_eq!(shown, ["── a.b.10 ──", "● ten", "── a.b.11 ──", "● eleven"]);
+        follow_agent(canned.connection(), "default", "a", part, &mut memory).await.unwrap();
+        let shown: Vec<&str> = memory.text.lines().filter(|line| line.starts_with(['●', '─', '·'])).collect();
+        assert_eq!(shown, ["── a.b.10 ──", "● ten", "── a.b.11 ──", "● eleven", "· a was deleted"]);
     }
 
     #[tokio::test]
