@@ -363,7 +363,7 @@ mod tests {
             answer(LIST, list(&two)),
             answer("/apis/gcluster.dev/v1alpha1/namespaces/default/iterations/a.b.11/", said("eleven") + &end()),
             answer(LIST, list(&two)),
-            answer("/apis/gcluster.dev/v1alpha1/namespaces/default/agents/a", "{}").status(404),
+            answer("/apis/gcluster.dev/v1alpha1/namespaces/default/agents/a", "no such agent").status(404),
         ])
         .await;
         let mut memory = Memory::default();
