@@ -23,6 +23,8 @@ pub mod report;
 pub mod revision;
 
 mod run;
+#[cfg(test)]
+mod testing;
 
 pub use context::{Config, Context};
 pub use run::run;

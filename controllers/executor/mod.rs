@@ -27,3 +27,6 @@ mod transcript;
 
 pub use count::THROTTLED;
 pub use reconcile::Executor;
+
+#[cfg(test)]
+mod tests;
