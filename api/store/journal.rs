@@ -1,13 +1,25 @@
 //! What the persistence loop follows: transactions in order, each to be made durable.
 //!
 //! ```text
-//! loop { batches = journal.next().await; engine.commit(&batches); journal.durable() }
+//! while let Waited::Batches(batches) = journal.wait(None) { engine.commit(&batches)?; journal.durable() }
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::Batch;
 use crate::writer::Shared;
+
+/// What waiting for transactions brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// All that have queued up, oldest first; never empty.
+    Batches(Vec<Arc<Batch>>),
+    /// Nothing yet.
+    Nothing,
+    /// The store is closed and nothing is left to write.
+    Closed,
+}
 
 /// The queue of proposed transactions. Dropping it closes the store: nobody waits for a loop that is gone.
 #[derive(Debug)]
@@ -32,6 +44,28 @@ impl Journal {
             }
             self.shared.queued.notified().await;
         }
+    }
+
+    /// As [`Journal::next`], blocking the thread, for at most `limit`.
+    pub fn wait(&self, limit: Option<Duration>) -> Waited {
+        let closed = self.shared.is_closed();
+        let batches = self.shared.take();
+        if !batches.is_empty() {
+            return Waited::Batches(batches);
+        }
+        if closed {
+            return Waited::Closed;
+        }
+        self.shared.sleep(limit);
+        match self.shared.take() {
+            batches if batches.is_empty() => Waited::Nothing,
+            batches => Waited::Batches(batches),
+        }
+    }
+
+    /// Blocks the thread for a time, shorter when the store is closed meanwhile.
+    pub fn pause(&self, time: Duration) {
+        self.shared.pause(time);
     }
 
     /// What is in flight is on disk: it becomes visible and its writers are answered.

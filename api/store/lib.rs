@@ -17,7 +17,7 @@ mod writer;
 
 pub use entry::{Batch, Entry, Event, EventKind};
 pub use error::{Gone, OpenError, TransactError, WatchEnd};
-pub use journal::Journal;
+pub use journal::{Journal, Waited};
 pub use key::Key;
 pub use log::{AppendError, Reader, Size, Transcripts};
 pub use store::{ListAt, Listing, Store, StoreConfig};

@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     /// Taken before the locks of `state`; never held across an await.
     writer: Mutex<Writer>,
     pub(crate) queued: Notify,
+    /// The same news for whoever waits on a thread; belongs to `writer`.
+    woken: Condvar,
     pub(crate) closed: AtomicBool,
     /// Why the disk refuses writes; none while it takes them.
     failing: Mutex<Option<Arc<str>>>,
@@ -59,6 +62,7 @@ impl Shared {
             state,
             writer: Mutex::new(writer),
             queued: Notify::new(),
+            woken: Condvar::new(),
             closed: AtomicBool::new(false),
             failing: Mutex::new(None),
         }
@@ -82,6 +86,7 @@ impl Shared {
             }
             writer.push(batch);
             self.queued.notify_one();
+            self.woken.notify_one();
         }
         // Without a change of its own it waits for what it may have read.
         let answer = writer.wait_for_newest(self.state.revision());
@@ -95,6 +100,22 @@ impl Shared {
             writer.in_flight = std::mem::take(&mut writer.queue);
         }
         writer.in_flight.clone()
+    }
+
+    /// Sleeps on this thread until something is queued, the store is closed, or the time is over.
+    pub(crate) fn sleep(&self, limit: Option<Duration>) {
+        let idle = |writer: &mut Writer| writer.queue.is_empty() && !self.is_closed();
+        let writer = self.writer();
+        match limit {
+            Some(limit) => drop(self.woken.wait_timeout_while(writer, limit, idle)),
+            None => drop(self.woken.wait_while(writer, idle)),
+        }
+    }
+
+    /// Sleeps on this thread until the time is over or the store is closed.
+    pub(crate) fn pause(&self, limit: Duration) {
+        let open = |_: &mut Writer| !self.is_closed();
+        drop(self.woken.wait_timeout_while(self.writer(), limit, open));
     }
 
     /// What is in flight is on disk: publishes it and answers who waited for it.
@@ -138,6 +159,7 @@ impl Shared {
         self.closed.store(true, Ordering::Release);
         drop(writer);
         self.queued.notify_one();
+        self.woken.notify_all();
         self.state.wake_all();
     }
 

@@ -10,7 +10,11 @@ use crate::{Batch, Entry};
 pub mod disk;
 #[cfg(any(test, feature = "faults"))]
 pub mod faulty;
+pub(crate) mod files;
 pub mod memory;
+mod replay;
+#[cfg(test)]
+mod tests;
 
 /// What was on disk: the newest state and the revision to continue after.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,14 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use super::{AppendError, Size};
-use crate::OpenError;
 
 /// Bytes between two marks of the index, and the size of a read.
 pub(super) const STRIDE: u64 = 256 * 1024;
@@ -227,12 +226,6 @@ impl Known {
             self.marks.push(self.size);
         }
     }
-}
-
-/// Makes a directory that only its owner can enter.
-pub(super) fn private_dir(dir: &Path) -> Result<(), OpenError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| OpenError::Io { action: "create", path: dir.to_owned(), reason: error.to_string() })
 }
 
 /// Ids of the transcripts in a directory.

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::OpenError;
+use crate::engine::files::private_dir;
 
 mod file;
 mod reader;
@@ -83,7 +84,7 @@ impl Transcripts {
     /// # Errors
     /// [`OpenError::Io`] when it cannot be made.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        file::private_dir(dir)?;
+        private_dir(dir)?;
         Ok(Self { dir: dir.into(), logs: Arc::default() })
     }
 
