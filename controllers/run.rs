@@ -16,7 +16,11 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
     let executor = Executor::new(ctx.clone(), iterations.clone());
     let limit = ctx.config.shutdown_grace + RECORDING;
     let loops = async {
-        tokio::join!(revision::run(ctx.clone(), iterations), executor.run(), collector::run(ctx.clone()));
+        tokio::join!(
+            revision::run(ctx.clone(), iterations.clone()),
+            executor.run(),
+            collector::run(ctx.clone(), iterations)
+        );
     };
     tokio::select! {
         () = loops => tracing::error!("the controllers ended by themselves"),

@@ -1,0 +1,188 @@
+//! Following all objects that own or are owned, and acting on what follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use gcluster_types::labels;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use super::graph::{Action, Graph, Node};
+use super::owned_kinds;
+use crate::Context;
+use crate::control_loop::jittered;
+use crate::error::{Error, Result};
+
+/// How soon a failed action is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// Requests under way at once.
+const CONCURRENCY: usize = 16;
+
+/// Runs until it is dropped.
+pub(super) async fn run(ctx: Context) {
+    let kinds = owned_kinds();
+    let mut collector = Collector { ctx: ctx.clone(), graph: Graph::default(), unlisted: kinds.len(), kinds };
+    let mut events = futures::stream::select_all(
+        collector.kinds.iter().enumerate().map(|(kind, resource)| follow(&ctx, kind, resource).boxed()),
+    );
+    let mut listings: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    let mut dirty: BTreeSet<String> = BTreeSet::new();
+    let mut retry = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some((kind, event)) => collector.take(kind, event, &mut listings, &mut dirty),
+                None => return,
+            },
+            () = tokio::time::sleep_until(retry), if !dirty.is_empty() && collector.unlisted == 0 => {
+                dirty = collector.act(std::mem::take(&mut dirty)).await;
+                if !dirty.is_empty() {
+                    retry = tokio::time::Instant::now() + jittered(RETRY);
+                }
+            }
+        }
+    }
+}
+
+fn follow(ctx: &Context, kind: usize, resource: &ApiResource) -> impl Stream<Item = (usize, Event<DynamicObject>)> + use<> {
+    let api = Api::<DynamicObject>::all_with(ctx.client.clone(), resource);
+    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    events.filter_map(move |event| async move { event.ok().map(|event| (kind, event)) })
+}
+
+struct Collector {
+    ctx: Context,
+    graph: Graph,
+    kinds: Vec<ApiResource>,
+    /// Kinds that were not listed yet: until then an owner that is not known may exist all the same.
+    unlisted: usize,
+}
+
+impl Collector {
+    fn take(
+        &mut self,
+        kind: usize,
+        event: Event<DynamicObject>,
+        listings: &mut BTreeMap<usize, BTreeSet<String>>,
+        dirty: &mut BTreeSet<String>,
+    ) {
+        match event {
+            Event::Init => {
+                listings.insert(kind, BTreeSet::new());
+            }
+            Event::InitApply(object) => {
+                listings.entry(kind).or_default().extend(object.uid());
+                dirty.extend(Node::of(kind, &object).map(|node| self.graph.put(node)).unwrap_or_default());
+            }
+            Event::InitDone => {
+                let listed = listings.insert(kind, BTreeSet::new()).unwrap_or_default();
+                for gone in self.graph.of_kind(kind).difference(&listed) {
+                    dirty.extend(self.graph.remove(gone));
+                }
+                self.unlisted = self.unlisted.saturating_sub(1);
+            }
+            Event::Apply(object) => {
+                dirty.extend(Node::of(kind, &object).map(|node| self.graph.put(node)).unwrap_or_default());
+            }
+            Event::Delete(object) => {
+                dirty.extend(object.uid().map(|uid| self.graph.remove(&uid)).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Does what follows for these objects. Answers those to look at again.
+    async fn act(&self, dirty: BTreeSet<String>) -> BTreeSet<String> {
+        let actions = dirty.into_iter().flat_map(|about| {
+            self.graph.actions(&about).into_iter().map(move |(uid, action)| (about.clone(), uid, action))
+        });
+        futures::stream::iter(actions.collect::<Vec<_>>())
+            .map(|(about, uid, action)| async move {
+                let node = self.graph.get(&uid)?;
+                match self.one(node, &action).await {
+                    Ok(()) => None,
+                    Err(error) => {
+                        tracing::debug!(name = %node.name, ?action, %error, "the collector tries again");
+                        Some(about)
+                    }
+                }
+            })
+            .buffer_unordered(CONCURRENCY)
+            .filter_map(|about| async move { about })
+            .collect()
+            .await
+    }
+
+    async fn one(&self, node: &Node, action: &Action) -> Result<()> {
+        let api = self.api(&self.kinds[node.kind], &node.namespace);
+        let done = match action {
+            Action::DeleteUnowned if self.is_owned(node).await? => Ok(()),
+            Action::DeleteUnowned | Action::Delete => delete(&api, node).await,
+            Action::Disown(owner) => {
+                let change = |object: &DynamicObject| {
+                    let owners = object.owner_references().iter().filter(|o| o.uid != *owner).cloned();
+                    json!({"ownerReferences": owners.collect::<Vec<_>>()})
+                };
+                change_metadata(&api, node, change).await
+            }
+            Action::RemoveFinalizer(finalizer) => {
+                let change = |object: &DynamicObject| {
+                    let finalizers = object.finalizers().iter().filter(|f| f != finalizer).cloned();
+                    json!({"finalizers": finalizers.collect::<Vec<_>>()})
+                };
+                change_metadata(&api, node, change).await
+            }
+        };
+        match done {
+            Err(error) if error.code() == Some(404) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Asks the API whether any owner is there: what is not in memory may have come since.
+    async fn is_owned(&self, node: &Node) -> Result<bool> {
+        for owner in &node.owners {
+            let (group, version) = owner.api_version.rsplit_once('/').unwrap_or(("", &owner.api_version));
+            let known = self.kinds.iter().find(|k| k.kind == owner.kind && k.group == group);
+            let resource = known.cloned().unwrap_or_else(|| {
+                ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind))
+            });
+            let api = self.api(&resource, &node.namespace);
+            let there = api.get_opt(&owner.name).await.map_err(Error::api(format!("read {} {}", owner.kind, owner.name)))?;
+            if there.is_some_and(|there| there.uid().as_deref() == Some(&owner.uid)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.ctx.client.clone(), namespace, resource)
+    }
+}
+
+/// Deletes exactly this object, not a later one of the same name.
+async fn delete(api: &Api<DynamicObject>, node: &Node) -> Result<()> {
+    let preconditions = Preconditions { uid: Some(node.uid.clone()), resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    api.delete(&node.name, &params).await.map(drop).map_err(Error::api(format!("delete {}", node.name)))
+}
+
+/// Changes a list in the metadata, provided that nobody wrote the object in between.
+async fn change_metadata(
+    api: &Api<DynamicObject>,
+    node: &Node,
+    change: impl FnOnce(&DynamicObject) -> Value,
+) -> Result<()> {
+    let object = api.get_opt(&node.name).await.map_err(Error::api(format!("read {}", node.name)))?;
+    let Some(object) = object.filter(|object| object.uid().as_deref() == Some(&node.uid)) else { return Ok(()) };
+    let mut metadata = change(&object);
+    metadata["resourceVersion"] = json!(object.resource_version());
+    let params = PatchParams { field_manager: Some(labels::MANAGER_COLLECTOR.into()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({ "metadata": metadata }));
+    api.patch(&node.name, &params, &patch).await.map(drop).map_err(Error::api(format!("change {}", node.name)))
+}
