@@ -36,7 +36,8 @@ fn code(file: &Path) -> String {
 }
 
 fn is_test(file: &Path) -> bool {
-    file.ends_with("tests.rs") || file.components().any(|c| ["tests", "benches"].iter().any(|d| c.as_os_str() == *d))
+    file.ends_with("tests.rs")
+        || file.components().any(|c| ["tests", "benches"].iter().any(|d| c.as_os_str() == *d))
 }
 
 /// Panics with every file below `folder` whose code holds one of the words, except the allowed ones.

@@ -36,7 +36,8 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", bin.display())).env("IS_SANDBOX", "1");
     });
-    let agents: Vec<Value> = ["text", "tool", "credit", "limit"].map(|name| agent(name, &server, &sandbox)).into();
+    let agents: Vec<Value> =
+        ["text", "tool", "credit", "limit"].map(|name| agent(name, &server, &sandbox)).into();
     sandbox.write("a.json", &list(&agents));
     sandbox.run(["apply", "-f", "a.json"]).ok();
 
@@ -99,7 +100,8 @@ impl ModelServer {
             }},
             "limit": {"steps": [], "then": {"status": 429, "retry_after": 7200, "message": "Usage limit reached."}},
         }});
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_messages_api/fake_messages_api.py");
+        let script =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_messages_api/fake_messages_api.py");
         let mut child = Command::new(python)
             .arg(script)
             .args(["--port", "0", "--scenario", &scenario.to_string()])
@@ -147,7 +149,10 @@ fn install() -> Option<PathBuf> {
 /// Runs this test again in a network namespace with nothing but loopback. `None` where that is not possible.
 fn in_a_namespace_without_network() -> Option<bool> {
     let flags = ["-n", "-rn"].into_iter().find(|flags| {
-        ran(Command::new("sh").args(["-c", &format!("unshare {flags} sh -c 'ip link set lo up' 2>/dev/null")])).code == 0
+        ran(Command::new("sh")
+            .args(["-c", &format!("unshare {flags} sh -c 'ip link set lo up' 2>/dev/null")]))
+        .code
+            == 0
     })?;
     let status = Command::new("unshare")
         .args([flags, "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])

@@ -20,7 +20,12 @@ fn apply_creates_then_changes_nothing_then_updates_exactly_what_reaches_the_edit
 
     let first = sandbox.run(["apply", "-f", "team.p"]).ok();
     let lines: Vec<&str> = first.stdout.lines().collect();
-    assert_eq!(lines[..3], ["builder created", "bugfixer created", "release-manager created"], "{}", first.stdout);
+    assert_eq!(
+        lines[..3],
+        ["builder created", "bugfixer created", "release-manager created"],
+        "{}",
+        first.stdout
+    );
     assert!(first.stdout.contains("3 created, 0 updated, 0 unchanged"), "{}", first.stdout);
     for agent in ["builder", "bugfixer", "release-manager"] {
         assert_eq!(revision(&sandbox, agent), 1);
@@ -42,7 +47,10 @@ fn apply_creates_then_changes_nothing_then_updates_exactly_what_reaches_the_edit
 fn every_error_of_a_file_is_shown_with_its_place_and_nothing_is_sent() {
     let sandbox = Sandbox::new();
     let _master = Master::start(&sandbox);
-    sandbox.write("bad.p", "@missing.p\n\nagent-one:\n\tloop(nowhere)\n\nagent-two:\n\tloop(work) -> work\n\nwork:\n\tWork.\n");
+    sandbox.write(
+        "bad.p",
+        "@missing.p\n\nagent-one:\n\tloop(nowhere)\n\nagent-two:\n\tloop(work) -> work\n\nwork:\n\tWork.\n",
+    );
     let got = sandbox.run(["apply", "-f", "bad.p"]);
     assert_eq!(got.code, 1, "{got:?}");
     for part in ["bad.p:1:", "bad.p:4:", "bad.p:7:", "missing.p", "nowhere", "^"] {
@@ -124,7 +132,8 @@ fn directories_standard_input_and_several_files_are_applied_as_one() {
     assert_eq!(names, ["agent.gcluster.dev/one", "agent.gcluster.dev/two", "agent.gcluster.dev/three"]);
 
     let mut command = sandbox.command(["apply", "-f", "-"]);
-    let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"agent-four:\n\tFour.\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("four created"));

@@ -14,7 +14,9 @@ fn the_table_has_the_promised_columns_and_wide_has_more() {
     let _master = Master::start(&sandbox);
     sandbox.write("a.json", &list(&[shell_loop("builder", "echo hello; sleep 0.2")]));
     sandbox.run(["apply", "-f", "a.json"]).ok();
-    wait_object(&sandbox, "agent", "builder", "an iteration", |o| o["status"]["iterations"]["total"].as_i64() > Some(0));
+    wait_object(&sandbox, "agent", "builder", "an iteration", |o| {
+        o["status"]["iterations"]["total"].as_i64() > Some(0)
+    });
     let table = sandbox.run(["get", "agents"]).ok().stdout;
     let mut lines = table.lines();
     let head: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
@@ -27,7 +29,9 @@ fn the_table_has_the_promised_columns_and_wide_has_more() {
     assert_eq!(sandbox.run(["get", "agents", "-o", "name"]).ok().stdout, "agent.gcluster.dev/builder\n");
     assert!(sandbox.run(["get", "revisions"]).ok().stdout.contains("builder-"));
     assert!(sandbox.run(["get", "iterations", "-A"]).ok().stdout.contains("builder.work.0"));
-    assert!(sandbox.run(["get", "it", "-l", "gcluster.dev/agent=builder"]).ok().stdout.contains("builder.work.0"));
+    assert!(
+        sandbox.run(["get", "it", "-l", "gcluster.dev/agent=builder"]).ok().stdout.contains("builder.work.0")
+    );
     assert_eq!(sandbox.run(["get", "it", "-l", "gcluster.dev/agent=nobody"]).ok().stdout, "");
 }
 
@@ -112,7 +116,10 @@ fn eval_prints_forms_and_ids_without_a_master() {
     let sandbox = Sandbox::new();
     sandbox.write("a.p", "work:\n\tWork.\n\nagent-a:\n\tloop(work)\n");
     let all = sandbox.run(["eval", "a.p"]).ok().stdout;
-    assert!(all.starts_with("(program\n") && all.contains("; id=") && all.contains("(defagent \"a\""), "{all}");
+    assert!(
+        all.starts_with("(program\n") && all.contains("; id=") && all.contains("(defagent \"a\""),
+        "{all}"
+    );
     let one = sandbox.run(["eval", "a.p", "work"]).ok().stdout;
     assert!(one.contains("(defmethod work ()\n  \"Work.\")"), "{one}");
     assert_ne!(sandbox.run(["eval", "a.p", "nobody"]).code, 0);

@@ -76,7 +76,10 @@ fn d04_nobody_without_the_token_and_no_web_page_can_write() {
     }
     // A body line that is a valid envelope of the line protocol is a body, nothing more.
     let envelope = b"{\"type\":\"apply_request\",\"payload\":{}}\n";
-    assert_eq!(request(master.address(), "POST", "/", &[("Content-Type", "text/plain")], envelope).unwrap().status, 401);
+    assert_eq!(
+        request(master.address(), "POST", "/", &[("Content-Type", "text/plain")], envelope).unwrap().status,
+        401
+    );
     assert!(objects(&sandbox, "agents").is_empty());
     assert_eq!(request(master.address(), "GET", "/healthz", &[], b"").unwrap().status, 200);
 }
@@ -178,7 +181,8 @@ fn d10_large_messages_pass_larger_ones_are_refused_and_broken_ones_answered() {
     let answer = post(nameless.to_string().as_bytes());
     assert!([400, 422].contains(&answer.status), "{}", answer.body);
     let mut forged = shell_once("forged", "true");
-    forged["spec"]["definition"] = "(defagent \"forged\"   \"spaces that the printer does not print\")".into();
+    forged["spec"]["definition"] =
+        "(defagent \"forged\"   \"spaces that the printer does not print\")".into();
     let answer = post(forged.to_string().as_bytes());
     assert_eq!(answer.status, 422, "{}", answer.body);
     assert!(answer.body.contains("spec.definition"), "{}", answer.body);
@@ -234,7 +238,10 @@ fn d15_a_thousand_agents_are_applied_and_started() {
     assert!(applied.stdout.contains("1000 created"));
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     crate::support::wait::wait_within(Duration::from_secs(180), "all to have run", || {
-        let done = objects(&sandbox, "agents").iter().filter(|o| o["status"]["iterations"]["succeeded"] == 1).count();
+        let done = objects(&sandbox, "agents")
+            .iter()
+            .filter(|o| o["status"]["iterations"]["succeeded"] == 1)
+            .count();
         (done == 1_000).then_some(())
     });
     let resident = resident_mib(master.pid());

@@ -30,7 +30,9 @@ fn a_pipeline_of_call_map_and_loop_hands_each_output_to_the_next_step() {
     });
     sandbox.write("a.json", &list(&[agent]));
     sandbox.run(["apply", "-f", "a.json"]).ok();
-    wait_object(&sandbox, "iteration", "author.polish.0", "succeeded", |o| o["status"]["phase"] == "Succeeded");
+    wait_object(&sandbox, "iteration", "author.polish.0", "succeeded", |o| {
+        o["status"]["phase"] == "Succeeded"
+    });
     let log = |name: &str| sandbox.run(["logs", name, "-o", "json"]).ok().stdout;
     assert!(log("author.outline.0").contains("a book on bees."));
     for (item, word) in ["one", "two", "three"].iter().enumerate() {
@@ -47,7 +49,8 @@ fn stop_pause_start_and_restart_do_what_they_say() {
     let sandbox = Sandbox::new();
     let _master = Master::start(&sandbox);
     let mark = format!("GCLUSTER_TEST_MARK={}", sandbox.data().display());
-    sandbox.write("a.json", &list(&[shell_loop("builder", &format!("export {mark}; exec sh -c 'sleep 300'"))]));
+    sandbox
+        .write("a.json", &list(&[shell_loop("builder", &format!("export {mark}; exec sh -c 'sleep 300'"))]));
     sandbox.run(["apply", "-f", "a.json"]).ok();
     wait("the process", || (!with_environment(&mark).is_empty()).then_some(()));
 
@@ -68,7 +71,9 @@ fn stop_pause_start_and_restart_do_what_they_say() {
     sandbox.run(["start", "builder"]).ok();
     let before = object(&sandbox, "agent", "builder").unwrap()["status"]["execution"].as_i64().unwrap();
     sandbox.run(["restart", "builder"]).ok();
-    wait_object(&sandbox, "agent", "builder", "begun again", |o| o["status"]["execution"].as_i64() > Some(before));
+    wait_object(&sandbox, "agent", "builder", "begun again", |o| {
+        o["status"]["execution"].as_i64() > Some(before)
+    });
 }
 
 #[test]
@@ -84,7 +89,8 @@ fn delete_ends_the_processes_first_and_takes_everything_that_the_agent_owns() {
     assert!(deleted.stdout.contains("builder") && deleted.stdout.contains("deleted"), "{}", deleted.stdout);
     assert_eq!(with_environment(&mark), Vec::<u32>::new());
     wait("nothing to be left", || {
-        (objects(&sandbox, "iterations").is_empty() && objects(&sandbox, "revisions").is_empty()).then_some(())
+        (objects(&sandbox, "iterations").is_empty() && objects(&sandbox, "revisions").is_empty())
+            .then_some(())
     });
 }
 
@@ -105,7 +111,9 @@ fn an_iteration_limit_pauses_and_a_larger_one_resumes() {
     agent["spec"]["limits"] = json!({"maxIterations": 3});
     sandbox.write("a.json", &list(&[agent]));
     sandbox.run(["apply", "-f", "a.json"]).ok();
-    wait_object(&sandbox, "agent", "builder", "three iterations", |o| o["status"]["iterations"]["total"] == 3);
+    wait_object(&sandbox, "agent", "builder", "three iterations", |o| {
+        o["status"]["iterations"]["total"] == 3
+    });
 }
 
 #[test]
@@ -137,7 +145,8 @@ fn ten_agents_work_at_once() {
     sandbox.write("a.json", &list(&agents));
     sandbox.run(["apply", "-f", "a.json"]).ok();
     wait("all ten to end", || {
-        let ended = objects(&sandbox, "agents").iter().filter(|o| o["status"]["runState"] == "stopped").count();
+        let ended =
+            objects(&sandbox, "agents").iter().filter(|o| o["status"]["runState"] == "stopped").count();
         (ended == 10).then_some(())
     });
 }
@@ -151,10 +160,14 @@ fn statistics_count_each_iteration_once_and_numbers_are_never_reused() {
     agent["spec"]["iterationHistoryLimit"] = 2.into();
     sandbox.write("a.json", &list(&[agent]));
     sandbox.run(["apply", "-f", "a.json"]).ok();
-    wait_object(&sandbox, "agent", "builder", "two iterations", |o| o["status"]["iterations"]["total"].as_i64() >= Some(2));
+    wait_object(&sandbox, "agent", "builder", "two iterations", |o| {
+        o["status"]["iterations"]["total"].as_i64() >= Some(2)
+    });
     master.kill();
     let _master = Master::start(&sandbox);
-    let end = wait_object(&sandbox, "agent", "builder", "six iterations", |o| o["status"]["iterations"]["total"] == 6);
+    let end = wait_object(&sandbox, "agent", "builder", "six iterations", |o| {
+        o["status"]["iterations"]["total"] == 6
+    });
     assert_eq!(end["status"]["stats"][0]["nextNumber"], 6, "{end}");
     wait("retention", || (objects(&sandbox, "iterations").len() <= 3).then_some(()));
 }

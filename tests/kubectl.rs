@@ -27,7 +27,8 @@ impl Kubectl<'_> {
 
 #[test]
 fn kubectl_gets_describes_applies_patches_explains_waits_and_deletes() {
-    let Some(program) = program_or_skip("kubectl", "kubectl_gets_describes_applies_patches_explains_waits_and_deletes")
+    let Some(program) =
+        program_or_skip("kubectl", "kubectl_gets_describes_applies_patches_explains_waits_and_deletes")
     else {
         return;
     };
@@ -43,7 +44,9 @@ fn kubectl_gets_describes_applies_patches_explains_waits_and_deletes() {
     let mut agent = shell_loop("builder", "echo hello; sleep 0.3");
     sandbox.write("a.json", &list(std::slice::from_ref(&agent)));
     run(&["apply", "-f", "a.json"]).ok();
-    wait_object(&sandbox, "agent", "builder", "an iteration", |o| o["status"]["iterations"]["total"].as_i64() > Some(0));
+    wait_object(&sandbox, "agent", "builder", "an iteration", |o| {
+        o["status"]["iterations"]["total"].as_i64() > Some(0)
+    });
     let table = run(&["get", "agents"]).ok().stdout;
     let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(head, ["NAME", "STATE", "REVISION", "ITERATIONS", "LAST", "AGE"]);
@@ -54,12 +57,23 @@ fn kubectl_gets_describes_applies_patches_explains_waits_and_deletes() {
     agent["spec"]["limits"] = serde_json::json!({"maxIterations": 100_000});
     sandbox.write("a.json", &list(&[agent]));
     run(&["apply", "--server-side", "--force-conflicts", "-f", "a.json"]).ok();
-    assert_eq!(run(&["get", "ag", "builder", "-o", "jsonpath={.spec.limits.maxIterations}"]).ok().stdout, "100000");
+    assert_eq!(
+        run(&["get", "ag", "builder", "-o", "jsonpath={.spec.limits.maxIterations}"]).ok().stdout,
+        "100000"
+    );
     run(&["diff", "-f", "a.json"]).ok();
     run(&["patch", "agent", "builder", "--type=merge", "-p", r#"{"spec":{"run":"Paused"}}"#]).ok();
-    run(&["patch", "agent", "builder", "--type=json", "-p", r#"[{"op":"replace","path":"/spec/run","value":"Running"}]"#])
-        .ok();
-    let refused = run(&["patch", "agent", "builder", "--type=merge", "-p", r#"{"spec":{"run":"Sometimes"}}"#]);
+    run(&[
+        "patch",
+        "agent",
+        "builder",
+        "--type=json",
+        "-p",
+        r#"[{"op":"replace","path":"/spec/run","value":"Running"}]"#,
+    ])
+    .ok();
+    let refused =
+        run(&["patch", "agent", "builder", "--type=merge", "-p", r#"{"spec":{"run":"Sometimes"}}"#]);
     assert!(refused.code != 0 && refused.stderr.contains("spec.run"), "{}", refused.stderr);
     let explained = run(&["explain", "agents.spec.limits"]).ok().stdout;
     assert!(explained.contains("maxIterations") && explained.contains("maxBudgetUSD"), "{explained}");

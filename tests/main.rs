@@ -9,4 +9,5 @@ mod durability;
 mod execution;
 mod kubectl;
 mod master_process;
+mod readme;
 mod support;

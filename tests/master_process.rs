@@ -75,7 +75,8 @@ fn ctrl_c_stops_agents_ends_watches_and_exits_well_and_a_new_start_goes_on() {
     sandbox.write("a.json", &list(&[shell_loop("builder", &script)]));
     sandbox.run(["apply", "-f", "a.json"]).ok();
     wait("the agent's process", || (!with_environment(&mark).is_empty()).then_some(()));
-    let mut watch = sandbox.command(["get", "agents", "-w"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut watch =
+        sandbox.command(["get", "agents", "-w"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
 
     let start = Instant::now();
     let status = master.stop();
@@ -86,7 +87,9 @@ fn ctrl_c_stops_agents_ends_watches_and_exits_well_and_a_new_start_goes_on() {
 
     let _master = Master::start(&sandbox);
     assert_eq!(objects(&sandbox, "agents").len(), 1);
-    wait_object(&sandbox, "iteration", "builder.work.0", "interrupted", |o| o["status"]["phase"] == "Interrupted");
+    wait_object(&sandbox, "iteration", "builder.work.0", "interrupted", |o| {
+        o["status"]["phase"] == "Interrupted"
+    });
     assert!(sandbox.run(["logs", "builder.work.0"]).ok().stdout.contains("at work"));
     wait_object(&sandbox, "iteration", "builder.work.1", "running", |o| o["status"]["phase"] == "Running");
 }
@@ -123,7 +126,9 @@ fn agents_go_on_after_a_restart_without_another_apply() {
     wait_object(&sandbox, "iteration", "bugfixer.fix.0", "ended", |o| o["status"]["phase"] == "Succeeded");
     master.kill();
     let _master = Master::start(&sandbox);
-    wait_object(&sandbox, "iteration", "bugfixer.fix.2", "succeeded", |o| o["status"]["phase"] == "Succeeded");
+    wait_object(&sandbox, "iteration", "bugfixer.fix.2", "succeeded", |o| {
+        o["status"]["phase"] == "Succeeded"
+    });
     assert!(sandbox.run(["logs", "bugfixer.fix.0"]).ok().stdout.contains("Find one bug"));
 }
 
@@ -154,9 +159,10 @@ fn damaged_state_is_kept_aside_and_the_master_starts_fresh() {
             let log = master.log();
             log.contains("damaged").then_some(log)
         });
-        let kept = std::fs::read_dir(sandbox.data()).unwrap().map(|e| e.unwrap().path()).find(|p| {
-            p.file_name().unwrap().to_string_lossy().contains("damaged")
-        });
+        let kept = std::fs::read_dir(sandbox.data())
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .find(|p| p.file_name().unwrap().to_string_lossy().contains("damaged"));
         let kept = kept.unwrap_or_else(|| panic!("{what}: nothing kept\n{log}"));
         assert!(log.contains(kept.file_name().unwrap().to_str().unwrap()), "{what}: {log}");
         sandbox.run(["apply", "-f", "team.p"]).ok();

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 /// The path of a program, or `None` after saying on standard error which test is skipped and why.
 pub fn program_or_skip(program: &str, test: &str) -> Option<PathBuf> {
-    let found = std::env::var_os("PATH")
-        .and_then(|path| std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file()));
+    let found = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+    });
     if found.is_none() {
         say_skipped(test, &format!("`{program}` is not installed"));
     }
