@@ -254,9 +254,14 @@ impl Killer {
     }
 }
 
-/// Makes the directory if needed, for its owner alone.
+/// Makes the directory if needed, for its owner alone. A shared directory with other things in it, such as
+/// `/tmp`, is refused: closing it would lock others out.
 fn private_directory(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let open = path.metadata()?.permissions().mode() & 0o077 != 0;
+    if open && !path.join("state").exists() && std::fs::read_dir(path)?.next().is_some() {
+        return Err(std::io::Error::other("it holds other things and is open to others; name a new directory"));
+    }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }
 
@@ -311,5 +316,25 @@ async fn report_damage(client: &kube::Client, damaged: &Damaged) {
     let Ok(request) = request else { return };
     if let Err(error) = client.request_text(request).await {
         tracing::warn!(%error, "the damage could not be recorded as an Event");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_is_private_and_a_shared_one_with_other_things_is_refused() {
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let new = dir.path().join("a/b");
+        private_directory(&new).unwrap();
+        assert_eq!(mode(&new), 0o700);
+        assert!(private_directory(dir.path()).is_err());
+        assert_eq!(mode(dir.path()), 0o755);
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        private_directory(dir.path()).unwrap();
+        assert_eq!(mode(dir.path()), 0o700);
     }
 }
