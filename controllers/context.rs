@@ -26,7 +26,12 @@ impl Context {
     /// A context on the machine's clock.
     pub fn new(client: Client, backends: impl IntoIterator<Item = Arc<dyn Backend>>, config: Config) -> Self {
         let backends = backends.into_iter().map(|backend| (backend.name().to_owned(), backend)).collect();
-        Self { client, backends: Arc::new(backends), config: Arc::new(config), clock: Arc::new(Timestamp::now) }
+        Self {
+            client,
+            backends: Arc::new(backends),
+            config: Arc::new(config),
+            clock: Arc::new(Timestamp::now),
+        }
     }
 
     /// The same with another clock.

@@ -9,10 +9,10 @@ use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, TryStreamExt};
 use gcluster_types::Agent;
 use kube::Api;
+use kube::ResourceExt;
 use kube::runtime::controller::{self, Action, ReconcileRequest};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::ResourceExt;
 
 use crate::Context;
 use crate::error::Error;

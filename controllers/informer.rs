@@ -63,7 +63,8 @@ where
         let index = self.clone();
         let (triggers, stream) = mpsc::unbounded();
         let watching = async move {
-            let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
+            let mut events =
+                std::pin::pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
             let mut initial = Vec::new();
             while let Some(event) = events.next().await {
                 match event {
@@ -127,7 +128,10 @@ where
         for (key, children) in objects.iter() {
             let kept = next.get(key);
             gone.extend(
-                children.iter().filter(|(name, _)| kept.is_none_or(|k| !k.contains_key(*name))).map(|(_, o)| o.clone()),
+                children
+                    .iter()
+                    .filter(|(name, _)| kept.is_none_or(|k| !k.contains_key(*name)))
+                    .map(|(_, o)| o.clone()),
             );
         }
         *objects = next;
@@ -141,10 +145,11 @@ where
         let version = |object: &K| object.resource_version().and_then(|v| v.parse::<u64>().ok());
         let mut objects = self.objects();
         let children = objects.entry(key).or_default();
-        let newer = children.get(&object.name_any()).is_none_or(|old| match (version(old), version(&object)) {
-            (Some(old), Some(new)) => new >= old,
-            _ => true,
-        });
+        let newer =
+            children.get(&object.name_any()).is_none_or(|old| match (version(old), version(&object)) {
+                (Some(old), Some(new)) => new >= old,
+                _ => true,
+            });
         if newer {
             children.insert(object.name_any(), Arc::new(object));
         }

@@ -19,24 +19,47 @@ pub struct Events {
 impl Events {
     /// Events of the controller `controller`.
     pub fn new(client: Client, controller: &str) -> Self {
-        Self { recorder: Recorder::new(client, Reporter { controller: controller.to_owned(), instance: None }) }
+        Self {
+            recorder: Recorder::new(client, Reporter { controller: controller.to_owned(), instance: None }),
+        }
     }
 
     /// Something went as it should.
-    pub async fn normal<K: Resource<DynamicType = ()>>(&self, about: &K, reason: &str, note: impl Into<String>) {
+    pub async fn normal<K: Resource<DynamicType = ()>>(
+        &self,
+        about: &K,
+        reason: &str,
+        note: impl Into<String>,
+    ) {
         self.publish(about, EventType::Normal, reason, note.into()).await;
     }
 
     /// Something needs attention.
-    pub async fn warning<K: Resource<DynamicType = ()>>(&self, about: &K, reason: &str, note: impl Into<String>) {
+    pub async fn warning<K: Resource<DynamicType = ()>>(
+        &self,
+        about: &K,
+        reason: &str,
+        note: impl Into<String>,
+    ) {
         self.publish(about, EventType::Warning, reason, note.into()).await;
     }
 
     /// An event that cannot be written holds nothing up: it is logged instead.
-    async fn publish<K: Resource<DynamicType = ()>>(&self, about: &K, type_: EventType, reason: &str, note: String) {
+    async fn publish<K: Resource<DynamicType = ()>>(
+        &self,
+        about: &K,
+        type_: EventType,
+        reason: &str,
+        note: String,
+    ) {
         let note = shortened(&note, 1_000);
-        let event =
-            Event { type_, reason: reason.to_owned(), note: Some(note), action: reason.to_owned(), secondary: None };
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: reason.to_owned(),
+            secondary: None,
+        };
         if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
             tracing::debug!(%error, reason, "cannot write an event");
         }
@@ -75,7 +98,8 @@ pub fn status_patch<S: Serialize>(fields: &[&str], old: &S, new: &S) -> Option<V
     let (old, new) = (object(old), object(new));
     let mut patch = Map::new();
     for field in fields {
-        let (before, after) = (old.get(*field).unwrap_or(&Value::Null), new.get(*field).unwrap_or(&Value::Null));
+        let (before, after) =
+            (old.get(*field).unwrap_or(&Value::Null), new.get(*field).unwrap_or(&Value::Null));
         if let Some(change) = merge_diff(before, after) {
             patch.insert((*field).to_owned(), change);
         }

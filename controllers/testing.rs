@@ -64,7 +64,11 @@ impl FakeApi {
 
     pub(crate) fn transcript(&self, name: &str) -> Vec<Value> {
         let state = self.state();
-        let lines = state.transcripts.get(&id("iterations", "default", name)).map(|t| t.0.clone()).unwrap_or_default();
+        let lines = state
+            .transcripts
+            .get(&id("iterations", "default", name))
+            .map(|t| t.0.clone())
+            .unwrap_or_default();
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -184,7 +188,8 @@ impl FakeApi {
 
     fn list(&self, resource: &str) -> Value {
         let state = self.state();
-        let items: Vec<&Value> = state.objects.iter().filter(|(id, _)| id.0 == resource).map(|(_, o)| o).collect();
+        let items: Vec<&Value> =
+            state.objects.iter().filter(|(id, _)| id.0 == resource).map(|(_, o)| o).collect();
         json!({"metadata": {"resourceVersion": state.revision.to_string()}, "items": items})
     }
 
@@ -194,23 +199,24 @@ impl FakeApi {
         }
         let from: u64 = query.get("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
         let (api, resource) = (self.clone(), resource.to_owned());
-        let events = futures::stream::unfold((from, self.revision.subscribe()), move |(from, mut changes)| {
-            let (api, resource) = (api.clone(), resource.clone());
-            async move {
-                loop {
-                    if api.is_chaotic(20) {
-                        return None;
+        let events =
+            futures::stream::unfold((from, self.revision.subscribe()), move |(from, mut changes)| {
+                let (api, resource) = (api.clone(), resource.clone());
+                async move {
+                    loop {
+                        if api.is_chaotic(20) {
+                            return None;
+                        }
+                        let found = api.state().log.iter().find(|e| e.0 > from && e.2.0 == resource).cloned();
+                        if let Some((revision, kind, _, object)) = found {
+                            let line = json!({"type": kind, "object": object}).to_string() + "\n";
+                            let frame = http_body::Frame::data(bytes::Bytes::from(line));
+                            return Some((Ok::<_, std::convert::Infallible>(frame), (revision, changes)));
+                        }
+                        changes.changed().await.ok()?;
                     }
-                    let found = api.state().log.iter().find(|e| e.0 > from && e.2.0 == resource).cloned();
-                    if let Some((revision, kind, _, object)) = found {
-                        let line = json!({"type": kind, "object": object}).to_string() + "\n";
-                        let frame = http_body::Frame::data(bytes::Bytes::from(line));
-                        return Some((Ok::<_, std::convert::Infallible>(frame), (revision, changes)));
-                    }
-                    changes.changed().await.ok()?;
                 }
-            }
-        });
+            });
         Response::new(AnswerBody::new(StreamBody::new(events.boxed())))
     }
 

@@ -49,7 +49,11 @@ pub(super) async fn run(ctx: Context) {
     }
 }
 
-fn follow(ctx: &Context, kind: usize, resource: &ApiResource) -> impl Stream<Item = (usize, Event<DynamicObject>)> + use<> {
+fn follow(
+    ctx: &Context,
+    kind: usize,
+    resource: &ApiResource,
+) -> impl Stream<Item = (usize, Event<DynamicObject>)> + use<> {
     let api = Api::<DynamicObject>::all_with(ctx.client.clone(), resource);
     let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
     events.filter_map(move |event| async move { event.ok().map(|event| (kind, event)) })
@@ -152,7 +156,10 @@ impl Collector {
                 ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind))
             });
             let api = self.api(&resource, &node.namespace);
-            let there = api.get_opt(&owner.name).await.map_err(Error::api(format!("read {} {}", owner.kind, owner.name)))?;
+            let there = api
+                .get_opt(&owner.name)
+                .await
+                .map_err(Error::api(format!("read {} {}", owner.kind, owner.name)))?;
             if there.is_some_and(|there| there.uid().as_deref() == Some(&owner.uid)) {
                 return Ok(true);
             }
@@ -179,10 +186,16 @@ async fn change_metadata(
     change: impl FnOnce(&DynamicObject) -> Value,
 ) -> Result<()> {
     let object = api.get_opt(&node.name).await.map_err(Error::api(format!("read {}", node.name)))?;
-    let Some(object) = object.filter(|object| object.uid().as_deref() == Some(&node.uid)) else { return Ok(()) };
+    let Some(object) = object.filter(|object| object.uid().as_deref() == Some(&node.uid)) else {
+        return Ok(());
+    };
     let mut metadata = change(&object);
     metadata["resourceVersion"] = json!(object.resource_version());
-    let params = PatchParams { field_manager: Some(labels::MANAGER_COLLECTOR.into()), ..PatchParams::default() };
+    let params =
+        PatchParams { field_manager: Some(labels::MANAGER_COLLECTOR.into()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({ "metadata": metadata }));
-    api.patch(&node.name, &params, &patch).await.map(drop).map_err(Error::api(format!("change {}", node.name)))
+    api.patch(&node.name, &params, &patch)
+        .await
+        .map(drop)
+        .map_err(Error::api(format!("change {}", node.name)))
 }

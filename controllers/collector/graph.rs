@@ -108,8 +108,13 @@ impl Graph {
     }
 
     fn forget_owners(&mut self, uid: &str) -> BTreeSet<String> {
-        let owners: BTreeSet<String> =
-            self.nodes.get(uid).into_iter().flat_map(|node| &node.owners).map(|owner| owner.uid.clone()).collect();
+        let owners: BTreeSet<String> = self
+            .nodes
+            .get(uid)
+            .into_iter()
+            .flat_map(|node| &node.owners)
+            .map(|owner| owner.uid.clone())
+            .collect();
         for owner in &owners {
             if let Some(owned) = self.owned.get_mut(owner) {
                 owned.remove(uid);
@@ -135,7 +140,8 @@ impl Graph {
     pub fn actions(&self, uid: &str) -> Vec<(String, Action)> {
         let Some(node) = self.nodes.get(uid) else { return Vec::new() };
         let mut actions = Vec::new();
-        let unowned = !node.owners.is_empty() && node.owners.iter().all(|owner| !self.nodes.contains_key(&owner.uid));
+        let unowned =
+            !node.owners.is_empty() && node.owners.iter().all(|owner| !self.nodes.contains_key(&owner.uid));
         if unowned && !node.deleting {
             actions.push((uid.to_owned(), Action::DeleteUnowned));
         }

@@ -26,7 +26,9 @@ pub async fn run(ctx: Context, iterations: Index<Iteration>) {
 
 /// Kinds that own or are owned.
 fn owned_kinds() -> Vec<ApiResource> {
-    let ours = |kind, plural| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, kind), plural);
+    let ours = |kind, plural| {
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, kind), plural)
+    };
     vec![ours("Agent", "agents"), ours("AgentRevision", "agentrevisions"), ours("Iteration", "iterations")]
 }
 

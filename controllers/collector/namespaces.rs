@@ -38,7 +38,8 @@ async fn reconcile(namespace: Arc<Namespace>, ctx: Arc<Context>) -> Result<Actio
         return Ok(Action::requeue(SOON));
     }
     let api = Api::<Namespace>::all(ctx.client.clone());
-    let Some(mut fresh) = api.get_opt(&name).await.map_err(Error::api(format!("read Namespace {name}")))? else {
+    let Some(mut fresh) = api.get_opt(&name).await.map_err(Error::api(format!("read Namespace {name}")))?
+    else {
         return Ok(Action::await_change());
     };
     let finalizers = fresh.spec.get_or_insert_default().finalizers.get_or_insert_default();

@@ -48,7 +48,8 @@ async fn reconcile(ctx: &Context, iterations: &Index<Iteration>, agent: &Agent) 
 pub(super) fn superfluous(agent: &Agent, iterations: &[Arc<Iteration>]) -> Vec<Arc<Iteration>> {
     let status = agent.status.clone().unwrap_or_default();
     let limit = usize::try_from(agent.spec.iteration_history_limit).unwrap_or(usize::MAX);
-    let phase = |iteration: &Iteration| iteration.status.as_ref().map_or(Phase::Pending, |status| status.phase);
+    let phase =
+        |iteration: &Iteration| iteration.status.as_ref().map_or(Phase::Pending, |status| status.phase);
     let needed = needed(iterations, status.execution, phase);
     let mut steps: BTreeMap<&str, Vec<&Arc<Iteration>>> = BTreeMap::new();
     for iteration in iterations {
@@ -89,7 +90,8 @@ fn needed(
     }
     let needed = done.iter().filter(|iteration| {
         let spec = &iteration.spec;
-        let last_rounds = spec.round.is_some_and(|round| rounds.get(spec.step.as_str()).is_some_and(|n| round >= n - 1));
+        let last_rounds =
+            spec.round.is_some_and(|round| rounds.get(spec.step.as_str()).is_some_and(|n| round >= n - 1));
         last_rounds || newest.get(&(&spec.step, spec.item)) == Some(&spec.number)
     });
     needed.map(|iteration| (iteration.name_any(), ())).collect()

@@ -88,7 +88,8 @@ fn iteration(step: &str, number: i64, phase: &str, execution: i64) -> Arc<Iterat
 fn only_counted_iterations_beyond_the_limit_go_and_needed_outputs_stay() {
     let mut agent = Agent::new("a", Default::default());
     agent.spec.iteration_history_limit = 2;
-    let stats = |step: &str, next_number| StepStats { step: step.into(), next_number, ..StepStats::default() };
+    let stats =
+        |step: &str, next_number| StepStats { step: step.into(), next_number, ..StepStats::default() };
     agent.status = Some(AgentStatus {
         execution: Some(1),
         stats: vec![stats("work", 5), stats("plan", 4)],

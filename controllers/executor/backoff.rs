@@ -72,7 +72,13 @@ mod tests {
 
     fn ended(phase: Phase, seconds: i64, tool_uses: i64) -> IterationStatus {
         let at = |second| Some(MicroTime(Timestamp::from_second(second).unwrap()));
-        IterationStatus { phase, started_at: at(100), finished_at: at(100 + seconds), tool_uses, ..Default::default() }
+        IterationStatus {
+            phase,
+            started_at: at(100),
+            finished_at: at(100 + seconds),
+            tool_uses,
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -101,7 +107,13 @@ mod tests {
         assert!(pause(&config, Verdict::Failed, 3, 0.0) < pause(&config, Verdict::Failed, 3, 1.0));
         assert_eq!(pause(&config, Verdict::Neutral, 3, 0.5), Duration::ZERO);
         let after = [Verdict::Failed, Verdict::Idle, Verdict::Neutral, Verdict::Fruitful, Verdict::Failed];
-        let counts: Vec<i64> = after.iter().scan(0, |n, v| { *n = streak(*n, *v); Some(*n) }).collect();
+        let counts: Vec<i64> = after
+            .iter()
+            .scan(0, |n, v| {
+                *n = streak(*n, *v);
+                Some(*n)
+            })
+            .collect();
         assert_eq!(counts, [1, 2, 2, 0, 1]);
     }
 }

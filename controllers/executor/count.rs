@@ -53,7 +53,8 @@ fn uncounted(seen: &Observed<'_>, open: &BTreeSet<(String, i64)>, plan: &mut Pla
     }
     let mut fresh = Vec::new();
     for (step, numbers) in steps {
-        let known = plan.status.stats.iter().find(|stats| stats.step == step).map_or(0, |stats| stats.next_number);
+        let known =
+            plan.status.stats.iter().find(|stats| stats.step == step).map_or(0, |stats| stats.next_number);
         let mut next = known;
         for (number, iterations) in numbers.range(known..) {
             let over = iterations.iter().all(|iteration| phase(iteration).is_terminal());
@@ -91,7 +92,8 @@ fn follow_up(seen: &Observed<'_>, iteration: &Iteration, finished: Timestamp, pl
         let pause = seen.config.throttle_default.mul_f64(1.0 + seen.spread / 10.0);
         // A little after the reset, and not all agents at once.
         let spread = std::time::Duration::from_secs_f64(seen.spread * 15.0);
-        let until = status.resets_at.and_then(|time| after(time.0, spread)).or_else(|| after(finished, pause));
+        let until =
+            status.resets_at.and_then(|time| after(time.0, spread)).or_else(|| after(finished, pause));
         plan.status.throttled_until = plan.status.throttled_until.take().max(until);
     }
     if status.phase == Phase::Failed {

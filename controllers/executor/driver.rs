@@ -73,7 +73,8 @@ impl Run {
             Api::namespaced(self.ctx.client.clone(), &self.iteration.namespace().unwrap_or_default());
         let Some(fresh) = super::record::read(&api, &self.iteration).await? else { return Ok(()) };
         let status = fresh.status.clone().unwrap_or_default();
-        if status.phase != Phase::Pending || status.session_id.is_some() || self.claim.stop.borrow().is_some() {
+        if status.phase != Phase::Pending || status.session_id.is_some() || self.claim.stop.borrow().is_some()
+        {
             let reason = *self.claim.stop.borrow();
             return if status.phase.is_terminal() { Ok(()) } else { self.unwanted(reason).await };
         }
@@ -172,7 +173,9 @@ impl Run {
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
-            if ending.is_none() && let Some(over) = watch.over() {
+            if ending.is_none()
+                && let Some(over) = watch.over()
+            {
                 ending = Some(over);
                 self.end(&running, false);
             }
@@ -276,7 +279,12 @@ impl Watch {
 }
 
 /// Takes one report of the backend into the transcript and the status.
-fn take(event: BackendEvent, now: k8s_openapi::jiff::Timestamp, writer: &mut Writer, status: &mut StatusWriter) {
+fn take(
+    event: BackendEvent,
+    now: k8s_openapi::jiff::Timestamp,
+    writer: &mut Writer,
+    status: &mut StatusWriter,
+) {
     match event {
         BackendEvent::Session { session_id, model } => {
             status.now.session_id = Some(session_id);
@@ -315,7 +323,9 @@ fn ended(finished: Option<Finished>, asked: Option<Ending>, status: &mut Iterati
         Outcome::Succeeded { output } => Ending::succeeded(output),
         Outcome::Failed { reason, error, retry: _ } => Ending::failed(&reason, error),
         Outcome::Throttled { until, message } => Ending::throttled(until, message),
-        Outcome::Interrupted { reason } => Ending { error: Some(reason), ..Ending::interrupted("Interrupted") },
+        Outcome::Interrupted { reason } => {
+            Ending { error: Some(reason), ..Ending::interrupted("Interrupted") }
+        }
     }
 }
 

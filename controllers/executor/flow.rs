@@ -192,9 +192,8 @@ impl Walk<'_> {
             let texts = results.into_iter().flatten().map(Text::Output).collect();
             return Ok(Some(place.after(&leaf.label, Text::Joined(texts))));
         }
-        let there = |item: usize| {
-            history.iter().find(|i| Some(i.spec.number) == current && item_of(i) == Some(item))
-        };
+        let there =
+            |item: usize| history.iter().find(|i| Some(i.spec.number) == current && item_of(i) == Some(item));
         let missing: Vec<usize> = (0..items.len()).filter(|item| results[*item].is_none()).collect();
         let round_over = missing.iter().all(|item| there(*item).is_some_and(|iteration| ended(iteration)));
         let number = match current {
@@ -346,5 +345,9 @@ fn ended(iteration: &Iteration) -> bool {
 }
 
 fn newest_success(history: &[Arc<Iteration>]) -> Option<String> {
-    history.iter().rev().find(|iteration| phase(iteration) == Phase::Succeeded).map(|iteration| iteration.name_any())
+    history
+        .iter()
+        .rev()
+        .find(|iteration| phase(iteration) == Phase::Succeeded)
+        .map(|iteration| iteration.name_any())
 }

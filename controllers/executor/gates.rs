@@ -53,15 +53,29 @@ pub(super) fn gate(
     let over = |reason, message: &str| Gate::Over { reason, message: message.to_owned() };
     let waiting = |reason, message: String, until| Gate::Waiting { reason, message, until };
     match seen.agent.spec.run {
-        RunPolicy::Stopped => return over("Stopped", "spec.run is Stopped; `gcluster start` goes on where it was"),
-        RunPolicy::Paused => return over("Paused", "spec.run is Paused; `gcluster start` goes on where it was"),
+        RunPolicy::Stopped => {
+            return over("Stopped", "spec.run is Stopped; `gcluster start` goes on where it was");
+        }
+        RunPolicy::Paused => {
+            return over("Paused", "spec.run is Paused; `gcluster start` goes on where it was");
+        }
         RunPolicy::Running => {}
     }
-    if seen.agent.metadata.generation.is_some() && status.observed_generation != seen.agent.metadata.generation {
-        return waiting("RevisionPending", "the newest definition is not recorded as a revision yet".into(), None);
+    if seen.agent.metadata.generation.is_some()
+        && status.observed_generation != seen.agent.metadata.generation
+    {
+        return waiting(
+            "RevisionPending",
+            "the newest definition is not recorded as a revision yet".into(),
+            None,
+        );
     }
     if !has_revision {
-        return waiting("NoRevision", "no revision that can be run is recorded; see the condition Ready".into(), None);
+        return waiting(
+            "NoRevision",
+            "no revision that can be run is recorded; see the condition Ready".into(),
+            None,
+        );
     }
     if let Some(hold) = hold {
         return waiting("ComingToItsEnd", hold.to_owned(), None);
@@ -72,7 +86,9 @@ pub(super) fn gate(
     if !wants && !standing.nothing_runs() {
         return Gate::Open { most: 0 };
     }
-    if let Left::Nothing { reason, message } = left(seen.agent.spec.limits.as_ref(), used(seen, standing, status)) {
+    if let Left::Nothing { reason, message } =
+        left(seen.agent.spec.limits.as_ref(), used(seen, standing, status))
+    {
         return Gate::Over { reason, message };
     }
     if let Err(missing) = &seen.available {
@@ -94,7 +110,9 @@ pub(super) fn gate(
 
 /// What was counted, and what began or ended since.
 fn used(seen: &Observed<'_>, standing: &Standing, status: &AgentStatus) -> Used {
-    let mark = |step: &str| status.stats.iter().find(|stats| stats.step == step).map_or(0, |stats| stats.next_number);
+    let mark = |step: &str| {
+        status.stats.iter().find(|stats| stats.step == step).map_or(0, |stats| stats.next_number)
+    };
     let unstarted = |name: &str| standing.unstarted.iter().any(|iteration| iteration.name_any() == name);
     let mut used = Used {
         iterations: status.iterations.as_ref().map_or(0, |counts| counts.total),
@@ -135,11 +153,15 @@ pub(super) fn say(seen: &Observed<'_>, standing: &Standing, gate: &Gate, plan: &
     for said in sentences(seen, standing, gate, &plan.status) {
         let old = plan.status.conditions.iter().find(|c| c.type_ == said.kind);
         let was = old.map(|c| (c.status.clone(), c.reason.clone()));
-        let (kind, status, reason, message) = (said.kind.to_owned(), said.status, said.reason.to_owned(), said.message.clone());
+        let (kind, status, reason, message) =
+            (said.kind.to_owned(), said.status, said.reason.to_owned(), said.message.clone());
         conditions::set(&mut plan.status.conditions, said, &Time(seen.now));
         let is = if status == Some(true) { "True" } else { "False" };
-        let changed = was.as_ref().is_none_or(|(status, old)| status != is || (kind == PROGRESSING && *old != reason));
-        if let (true, Some(note)) = (changed, note(&kind, status == Some(true), &reason, &message, was.is_some())) {
+        let changed =
+            was.as_ref().is_none_or(|(status, old)| status != is || (kind == PROGRESSING && *old != reason));
+        if let (true, Some(note)) =
+            (changed, note(&kind, status == Some(true), &reason, &message, was.is_some()))
+        {
             plan.notes.push(note);
         }
     }
@@ -153,9 +175,15 @@ pub(super) fn say(seen: &Observed<'_>, standing: &Standing, gate: &Gate, plan: &
 }
 
 /// Every condition of the executor, as it is now.
-fn sentences(seen: &Observed<'_>, standing: &Standing, gate: &Gate, status: &AgentStatus) -> Vec<Said<'static>> {
+fn sentences(
+    seen: &Observed<'_>,
+    standing: &Standing,
+    gate: &Gate,
+    status: &AgentStatus,
+) -> Vec<Said<'static>> {
     let generation = seen.agent.metadata.generation;
-    let say = |kind, is, reason, message: String| Said { kind, status: Some(is), reason, message, generation };
+    let say =
+        |kind, is, reason, message: String| Said { kind, status: Some(is), reason, message, generation };
     let mut all = vec![match gate {
         Gate::Open { .. } => say(PROGRESSING, true, "Executing", "the definition is being executed".into()),
         Gate::Over { reason, message } => {
@@ -165,7 +193,9 @@ fn sentences(seen: &Observed<'_>, standing: &Standing, gate: &Gate, status: &Age
         Gate::Waiting { reason, message, .. } => say(PROGRESSING, true, reason, message.clone()),
     }];
     all.push(match &seen.available {
-        Ok(()) => say(BACKEND_AVAILABLE, true, "Found", format!("the backend {} can be started", seen.backend)),
+        Ok(()) => {
+            say(BACKEND_AVAILABLE, true, "Found", format!("the backend {} can be started", seen.backend))
+        }
         Err(missing) => say(BACKEND_AVAILABLE, false, missing.reason, missing.to_string()),
     });
     // What still runs is not held against the limit until it has ended: only the gate looks ahead.
@@ -183,12 +213,16 @@ fn sentences(seen: &Observed<'_>, standing: &Standing, gate: &Gate, status: &Age
             let message = format!("the provider's usage limit holds the agent until {}", clock(until));
             all.push(say(THROTTLED, true, "UsageLimitReached", message));
         }
-        None if is_set(THROTTLED) => all.push(say(THROTTLED, false, "LimitLifted", "no usage limit is known".into())),
+        None if is_set(THROTTLED) => {
+            all.push(say(THROTTLED, false, "LimitLifted", "no usage limit is known".into()))
+        }
         None => {}
     }
     match (status.fruitless_iterations, &status.backoff_until) {
         (Some(_), Some(until)) => all.push(say(BACKING_OFF, true, "Fruitless", backing_off(status, until))),
-        _ if is_set(BACKING_OFF) => all.push(say(BACKING_OFF, false, "Fruitful", "the last iteration did something".into())),
+        _ if is_set(BACKING_OFF) => {
+            all.push(say(BACKING_OFF, false, "Fruitful", "the last iteration did something".into()))
+        }
         _ => {}
     }
     all

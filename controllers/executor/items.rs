@@ -61,7 +61,8 @@ fn headings(lines: &[&str]) -> Vec<String> {
         let depth = line.chars().take_while(|c| *c == '#').count();
         ((1..=6).contains(&depth) && line[depth..].starts_with([' ', '\t'])).then_some(depth)
     };
-    let marks: Vec<Option<usize>> = outside_fences(lines).map(|(line, out)| if out { level(line) } else { None }).collect();
+    let marks: Vec<Option<usize>> =
+        outside_fences(lines).map(|(line, out)| if out { level(line) } else { None }).collect();
     // A single title above several sections is no item: the highest level that occurs twice decides.
     let top = (1..=6).find(|depth| marks.iter().filter(|mark| **mark == Some(*depth)).count() >= 2);
     let Some(top) = top else { return Vec::new() };
@@ -111,7 +112,11 @@ fn fence(line: &str) -> bool {
 }
 
 fn joined(items: Vec<Vec<&str>>) -> Vec<String> {
-    items.into_iter().map(|lines| lines.join("\n").trim().to_owned()).filter(|item| !item.is_empty()).collect()
+    items
+        .into_iter()
+        .map(|lines| lines.join("\n").trim().to_owned())
+        .filter(|item| !item.is_empty())
+        .collect()
 }
 
 #[cfg(test)]

@@ -74,7 +74,12 @@ impl Live {
 
     /// Uids of an agent's iterations that run here.
     pub(super) fn of_agent(&self, agent: &str) -> HashSet<String> {
-        self.state().runs.iter().filter(|(_, entry)| entry.agent == agent).map(|(uid, _)| uid.clone()).collect()
+        self.state()
+            .runs
+            .iter()
+            .filter(|(_, entry)| entry.agent == agent)
+            .map(|(uid, _)| uid.clone())
+            .collect()
     }
 
     /// Forgets what an agent used, when it is gone.

@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use gcluster_types::AgentRevisionSpec;
 use gcluster_types::names::{MAX_LABEL, object_name};
 use gcluster_types::sexpr::digest::stable_id;
-use gcluster_types::sexpr::program::{Body, Definition, Pipeline, ProgramError, StepCall, check_agent, parse_definition};
+use gcluster_types::sexpr::program::{
+    Body, Definition, Pipeline, ProgramError, StepCall, check_agent, parse_definition,
+};
 
 /// Path of the one step of an agent whose definition is plain text.
 pub const PROMPT: &str = "prompt";
@@ -254,7 +256,10 @@ pub(crate) mod tests {
     const METHODS: &[(&str, &str)] = &[
         ("a", "(defmethod a (x)\n  \"A [x].\")"),
         ("B_b", "(defmethod B_b ()\n  \"B.\")"),
-        ("inner", "(defpipeline inner (x)\n  (pipeline x\n    (step \"a\" (call a))\n    (step \"B_b\" (call B_b))))"),
+        (
+            "inner",
+            "(defpipeline inner (x)\n  (pipeline x\n    (step \"a\" (call a))\n    (step \"B_b\" (call B_b))))",
+        ),
     ];
 
     fn program(steps: &str) -> Program {
@@ -269,7 +274,10 @@ pub(crate) mod tests {
 
     #[test]
     fn every_step_has_a_path_of_its_own() {
-        assert_eq!(names(&program("(step \"a\" (call a))\n    (step \"a\" (loop a))").nodes), "call a, loop a-2");
+        assert_eq!(
+            names(&program("(step \"a\" (call a))\n    (step \"a\" (loop a))").nodes),
+            "call a, loop a-2"
+        );
         let nested = "(step \"One\" (call inner))\n    (step \"two\" (map One inner))\n    (step \"größe\" (loop inner))";
         let got = names(&program(nested).nodes);
         let digest = &stable_id("größe")[..10];
@@ -287,7 +295,11 @@ pub(crate) mod tests {
         let base = program("(step \"a\" (call a))\n    (step \"B_b\" (loop B_b))").before_loop();
         let same = program("(step \"a\" (call a))\n    (step \"again\" (loop inner))").before_loop();
         assert_eq!(base, same);
-        for other in ["(step \"a\" (call a))", "(step \"z\" (call a))\n    (step \"B_b\" (loop B_b))", "(step \"a\" (loop a))"] {
+        for other in [
+            "(step \"a\" (call a))",
+            "(step \"z\" (call a))\n    (step \"B_b\" (loop B_b))",
+            "(step \"a\" (loop a))",
+        ] {
             assert_ne!(base, program(other).before_loop(), "{other}");
         }
         let mut lone = program("(step \"a\" (loop a))");

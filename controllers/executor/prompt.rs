@@ -22,7 +22,8 @@ pub fn fill(body: &str, params: Option<&[String]>, context: &BTreeMap<String, St
         out.push_str(&rest[..open]);
         rest = &rest[open..];
         let close = rest[1..].find(['[', ']']).map(|at| at + 1);
-        match close.filter(|at| rest[*at..].starts_with(']')).and_then(|at| Some((at, bound(&rest[1..at])?))) {
+        match close.filter(|at| rest[*at..].starts_with(']')).and_then(|at| Some((at, bound(&rest[1..at])?)))
+        {
             Some((at, value)) => {
                 out.push_str(value);
                 rest = &rest[at + 1..];
@@ -73,7 +74,11 @@ mod tests {
         for (body, want) in cases {
             assert_eq!(fill(body, None, &bound), want, "{body}");
         }
-        assert_eq!(fill("[a] [größe]", Some(&["a".into()]), &bound), "1 [größe]", "only what the method takes");
+        assert_eq!(
+            fill("[a] [größe]", Some(&["a".into()]), &bound),
+            "1 [größe]",
+            "only what the method takes"
+        );
     }
 
     #[test]

@@ -26,9 +26,22 @@ use crate::report::{Events, write_status};
 
 /// The status fields that the executor writes. Of the conditions it leaves `Ready` alone.
 const FIELDS: &[&str] = &[
-    "runState", "execution", "executionDigest", "observedRestart", "iterations", "fruitlessIterations",
-    "backoffUntil", "throttledUntil", "lastIterationTime", "activeIterations", "tokens", "costUSD", "cost", "backend",
-    "stats", "conditions",
+    "runState",
+    "execution",
+    "executionDigest",
+    "observedRestart",
+    "iterations",
+    "fruitlessIterations",
+    "backoffUntil",
+    "throttledUntil",
+    "lastIterationTime",
+    "activeIterations",
+    "tokens",
+    "costUSD",
+    "cost",
+    "backend",
+    "stats",
+    "conditions",
 ];
 
 /// How long an agent that does not change is left alone.
@@ -61,7 +74,9 @@ impl Executor {
         let pace = Pace::new(ctx.config.clone());
         let revisions = Index::default();
         let outputs = Mutex::default();
-        Self { shared: Arc::new(Shared { ctx, revisions, iterations, events, live: Live::new(), pace, outputs }) }
+        Self {
+            shared: Arc::new(Shared { ctx, revisions, iterations, events, live: Live::new(), pace, outputs }),
+        }
     }
 
     /// Runs until it is dropped. Iterations that run go on; [`Executor::close`] ends them.
@@ -87,7 +102,10 @@ impl Executor {
     pub async fn close(&self, limit: Duration) {
         let left = self.shared.live.close(limit).await;
         if left > 0 {
-            tracing::warn!(left, "iterations did not end in time; the next start records them as interrupted");
+            tracing::warn!(
+                left,
+                "iterations did not end in time; the next start records them as interrupted"
+            );
         }
     }
 }
@@ -96,7 +114,8 @@ impl Shared {
     async fn reconcile(self: Arc<Self>, cached: Arc<Agent>) -> Result<Action> {
         self.iterations.ready().await;
         self.revisions.ready().await;
-        let agents: Api<Agent> = Api::namespaced(self.ctx.client.clone(), &cached.namespace().unwrap_or_default());
+        let agents: Api<Agent> =
+            Api::namespaced(self.ctx.client.clone(), &cached.namespace().unwrap_or_default());
         let name = cached.name_any();
         let read = agents.get_opt(&name).await.map_err(Error::api(format!("read Agent {name}")))?;
         let Some(agent) = read else {
@@ -169,7 +188,8 @@ impl Shared {
             return Ok(Action::requeue(jittered(IDLE)));
         }
         let old = agent.status.clone().unwrap_or_default();
-        let written = write_status(agents, agent, labels::MANAGER_EXECUTOR, FIELDS, &old, &plan.status).await?;
+        let written =
+            write_status(agents, agent, labels::MANAGER_EXECUTOR, FIELDS, &old, &plan.status).await?;
         if written.is_some() {
             for note in &plan.notes {
                 if note.warning {
@@ -198,26 +218,30 @@ impl Shared {
         start: Start,
         backend: &Arc<dyn Backend>,
     ) -> Result<()> {
-        let api: Api<Iteration> = Api::namespaced(self.ctx.client.clone(), &agent.namespace().unwrap_or_default());
+        let api: Api<Iteration> =
+            Api::namespaced(self.ctx.client.clone(), &agent.namespace().unwrap_or_default());
         let iteration = new_iteration(agent, revision, execution, &start);
         let name = iteration.name_any();
         let owner = agent.uid().unwrap_or_default();
         self.live.give(&owner, &start.step, start.number);
-        let params = PostParams { field_manager: Some(labels::MANAGER_EXECUTOR.into()), ..PostParams::default() };
-        let iteration = match api.create(&params, &iteration).await.map_err(Error::api(format!("create {name}"))) {
-            Ok(created) => created,
-            Err(error) if error.code() == Some(409) => {
-                let there = api.get_opt(&name).await.map_err(Error::api(format!("read Iteration {name}")))?;
-                let own = |there: &Iteration| there.owner_references().iter().any(|o| o.uid == owner);
-                let Some(there) = there.filter(own) else { return Err(error) };
-                self.iterations.observe(there.clone());
-                if phase(&there) != Default::default() || there.spec.execution != execution {
-                    return Err(error);
+        let params =
+            PostParams { field_manager: Some(labels::MANAGER_EXECUTOR.into()), ..PostParams::default() };
+        let iteration =
+            match api.create(&params, &iteration).await.map_err(Error::api(format!("create {name}"))) {
+                Ok(created) => created,
+                Err(error) if error.code() == Some(409) => {
+                    let there =
+                        api.get_opt(&name).await.map_err(Error::api(format!("read Iteration {name}")))?;
+                    let own = |there: &Iteration| there.owner_references().iter().any(|o| o.uid == owner);
+                    let Some(there) = there.filter(own) else { return Err(error) };
+                    self.iterations.observe(there.clone());
+                    if phase(&there) != Default::default() || there.spec.execution != execution {
+                        return Err(error);
+                    }
+                    there
                 }
-                there
-            }
-            Err(error) => return Err(error),
-        };
+                Err(error) => return Err(error),
+            };
         self.iterations.observe(iteration.clone());
         let uid = iteration.uid().unwrap_or_default();
         // Claimed already: it runs.
@@ -329,7 +353,8 @@ async fn set_finalizer(agents: &Api<Agent>, agent: &Agent, wanted: bool) -> Resu
         finalizers.push(labels::EXECUTOR_FINALIZER.to_owned());
     }
     let patch = json!({"metadata": {"resourceVersion": agent.resource_version(), "finalizers": finalizers}});
-    let params = PatchParams { field_manager: Some(labels::MANAGER_EXECUTOR.into()), ..PatchParams::default() };
+    let params =
+        PatchParams { field_manager: Some(labels::MANAGER_EXECUTOR.into()), ..PatchParams::default() };
     let name = agent.name_any();
     match agents.patch(&name, &params, &Patch::Merge(patch)).await {
         // Gone: there is nothing left to protect.

@@ -22,8 +22,23 @@ const ERROR_CHARS: usize = 1_000;
 
 /// Fields of the status. All are the executor's.
 const FIELDS: &[&str] = &[
-    "phase", "reason", "startedAt", "finishedAt", "backend", "model", "sessionID", "process", "turns", "toolUses",
-    "tokens", "costUSD", "promptExcerpt", "outputExcerpt", "error", "resetsAt", "transcript",
+    "phase",
+    "reason",
+    "startedAt",
+    "finishedAt",
+    "backend",
+    "model",
+    "sessionID",
+    "process",
+    "turns",
+    "toolUses",
+    "tokens",
+    "costUSD",
+    "promptExcerpt",
+    "outputExcerpt",
+    "error",
+    "resetsAt",
+    "transcript",
 ];
 
 /// How an iteration ends.
@@ -85,8 +100,10 @@ impl StatusWriter {
     /// Writes. There is no other writer, so the last word counts.
     pub(super) async fn write(&mut self) -> Result<Option<Iteration>> {
         let Some(patch) = status_patch(FIELDS, &self.written, &self.now) else { return Ok(None) };
-        let params =
-            PatchParams { field_manager: Some(labels::MANAGER_EXECUTOR.to_owned()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(labels::MANAGER_EXECUTOR.to_owned()),
+            ..PatchParams::default()
+        };
         let patch = Patch::Merge(json!({ "status": patch }));
         let written = self.api.patch_status(&self.name, &params, &patch).await;
         let written = written.map_err(Error::api(format!("write the status of Iteration {}", self.name)))?;

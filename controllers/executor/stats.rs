@@ -45,7 +45,12 @@ fn welford(mean: &mut f64, stddev: &mut f64, before: i64, value: f64) {
 }
 
 /// Adds one iteration that ended to the agent's totals.
-pub fn add_totals(counts: &mut IterationCounts, tokens: &mut TokenTotals, cost: &mut f64, status: &IterationStatus) {
+pub fn add_totals(
+    counts: &mut IterationCounts,
+    tokens: &mut TokenTotals,
+    cost: &mut f64,
+    status: &IterationStatus,
+) {
     counts.total = counts.total.saturating_add(1);
     match status.phase {
         Phase::Succeeded => counts.succeeded = counts.succeeded.saturating_add(1),

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::backend::{
-    Backend, BackendEvent, Capabilities, Command, Control, Finished, Launch, Outcome, RetryClass, Running, StartError,
-    Unavailable,
+    Backend, BackendEvent, Capabilities, Command, Control, Finished, Launch, Outcome, RetryClass, Running,
+    StartError, Unavailable,
 };
 use crate::testing::FakeApi;
 use crate::{Config, Context};
@@ -44,7 +44,11 @@ impl Backend for Obedient {
                 let _ = sender.send(BackendEvent::Record(tool)).await;
             }
             let outcome = match last.as_str() {
-                "fail" => Outcome::Failed { reason: "Broken".into(), error: "no luck".into(), retry: RetryClass::Transient },
+                "fail" => Outcome::Failed {
+                    reason: "Broken".into(),
+                    error: "no luck".into(),
+                    retry: RetryClass::Transient,
+                },
                 "throttle" => Outcome::Throttled {
                     until: Timestamp::now().checked_add(Duration::from_secs(3_600)).ok(),
                     message: "limit".into(),
@@ -102,7 +106,9 @@ impl World {
     fn agent(&self, name: &str, steps: &str, methods: &[(&str, &str)], more: Value) {
         let methods: serde_json::Map<String, Value> = methods
             .iter()
-            .map(|(method, body)| ((*method).to_owned(), json!(format!("(defmethod {method} ()\n  \"{body}\")"))))
+            .map(|(method, body)| {
+                ((*method).to_owned(), json!(format!("(defmethod {method} ()\n  \"{body}\")")))
+            })
             .collect();
         let definition = if steps.starts_with('(') {
             format!("(defagent \"{name}\"\n  (pipeline\n    {steps}))")
@@ -111,22 +117,31 @@ impl World {
         };
         let mut spec = json!({"definition": definition, "methods": methods});
         spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
-        self.api.apply("agents", json!({"apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent",
-            "metadata": {"name": name}, "spec": spec}));
+        self.api.apply(
+            "agents",
+            json!({"apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent",
+            "metadata": {"name": name}, "spec": spec}),
+        );
     }
 
     async fn phase(&self, iteration: &str, phase: &str) -> Value {
         let what = format!("{iteration} to be {phase}");
-        self.api.wait(&what, |api| api.get("iterations", iteration).filter(|o| o["status"]["phase"] == phase)).await
+        self.api
+            .wait(&what, |api| api.get("iterations", iteration).filter(|o| o["status"]["phase"] == phase))
+            .await
     }
 
     async fn status(&self, agent: &str, what: &str, check: impl Fn(&Value) -> bool) -> Value {
-        self.api.wait(what, |api| api.get("agents", agent).filter(|o| check(&o["status"]))).await["status"].clone()
+        self.api.wait(what, |api| api.get("agents", agent).filter(|o| check(&o["status"]))).await["status"]
+            .clone()
     }
 
     fn output(&self, iteration: &str) -> String {
         let records = self.api.transcript(iteration);
-        let output = records.iter().find(|r| r["type"] == "output").unwrap_or_else(|| panic!("{iteration}: {records:?}"));
+        let output = records
+            .iter()
+            .find(|r| r["type"] == "output")
+            .unwrap_or_else(|| panic!("{iteration}: {records:?}"));
         output["text"].as_str().unwrap().to_owned()
     }
 }
@@ -134,10 +149,13 @@ impl World {
 fn condition(status: &Value, kind: &str) -> String {
     let all = status["conditions"].as_array().cloned().unwrap_or_default();
     let found = all.into_iter().find(|c| c["type"] == kind);
-    found.map(|c| format!("{} {}", c["status"].as_str().unwrap(), c["reason"].as_str().unwrap())).unwrap_or_default()
+    found
+        .map(|c| format!("{} {}", c["status"].as_str().unwrap(), c["reason"].as_str().unwrap()))
+        .unwrap_or_default()
 }
 
-const PIPELINE: &str = "(step \"plan\" (call plan))\n    (step \"write\" (map plan write))\n    (step \"polish\" (loop polish))";
+const PIPELINE: &str =
+    "(step \"plan\" (call plan))\n    (step \"write\" (map plan write))\n    (step \"polish\" (loop polish))";
 const METHODS: &[(&str, &str)] = &[("plan", "items"), ("write", "write it"), ("polish", "polish it")];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,12 +171,20 @@ async fn a_call_a_map_and_a_loop_hand_on_their_outputs() {
     let status = world.status("a", "the limit", |s| condition(s, "WithinLimits").starts_with("False")).await;
     assert_eq!(condition(&status, "Progressing"), "False IterationLimitReached");
     assert_eq!(status["runState"], "stopped");
-    let next: Vec<_> = status["stats"].as_array().unwrap().iter().map(|s| (s["step"].clone(), s["nextNumber"].clone(), s["iterations"].clone())).collect();
-    assert_eq!(next, [
-        (json!("plan"), json!(1), json!(1)),
-        (json!("write"), json!(1), json!(3)),
-        (json!("polish"), json!(2), json!(2)),
-    ]);
+    let next: Vec<_> = status["stats"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| (s["step"].clone(), s["nextNumber"].clone(), s["iterations"].clone()))
+        .collect();
+    assert_eq!(
+        next,
+        [
+            (json!("plan"), json!(1), json!(1)),
+            (json!("write"), json!(1), json!(3)),
+            (json!("polish"), json!(2), json!(2)),
+        ]
+    );
     let records = world.api.transcript("a.plan.0");
     let types: Vec<_> = records.iter().map(|r| r["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["prompt", "text", "toolUse", "output", "end"]);
@@ -178,7 +204,8 @@ async fn a_finished_agent_rests_and_a_new_definition_begins_again() {
     assert_eq!((&status["execution"], &status["iterations"]["total"]), (&json!(1), &json!(1)));
     world.agent("once", "do it otherwise", &[], json!({}));
     world.phase("once.prompt.1", "Succeeded").await;
-    let status = world.status("once", "the second end", |s| s["runState"] == "stopped" && s["execution"] == 2).await;
+    let status =
+        world.status("once", "the second end", |s| s["runState"] == "stopped" && s["execution"] == 2).await;
     assert_eq!(status["revisions"].as_array().unwrap().len(), 2);
     world.api.apply("agents", json!({"metadata": {"name": "once"}, "spec": {"restartedAt": "now"}}));
     world.phase("once.prompt.2", "Succeeded").await;
@@ -192,12 +219,16 @@ async fn failures_back_off_and_idle_loops_too() {
     world.agent("idle", "(step \"work\" (loop work))", &[("work", "idle")], json!({"loopContext": "None"}));
     world.start();
     for agent in ["failing", "idle"] {
-        let status = world.status(agent, "four in a row", |s| s["fruitlessIterations"].as_i64() >= Some(4)).await;
+        let status =
+            world.status(agent, "four in a row", |s| s["fruitlessIterations"].as_i64() >= Some(4)).await;
         assert_eq!(condition(&status, "BackingOff"), "True Fruitless", "{agent}");
         assert!(status["iterations"]["total"].as_i64().unwrap() < 8);
     }
     let failed = world.api.get("iterations", "failing.work.0").unwrap();
-    assert_eq!((&failed["status"]["phase"], &failed["status"]["error"]), (&json!("Failed"), &json!("no luck")));
+    assert_eq!(
+        (&failed["status"]["phase"], &failed["status"]["error"]),
+        (&json!("Failed"), &json!("no luck"))
+    );
     world.stop().await;
 }
 
@@ -209,7 +240,10 @@ async fn a_usage_limit_parks_the_agent_and_is_no_failure() {
     let status = world.status("a", "the limit", |s| condition(s, "Throttled").starts_with("True")).await;
     let parked = status["throttledUntil"].as_str().unwrap().parse::<Timestamp>().unwrap();
     assert!(parked > Timestamp::now().checked_add(Duration::from_secs(3_500)).unwrap());
-    assert_eq!((&status["iterations"]["failed"], &status["iterations"]["interrupted"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&status["iterations"]["failed"], &status["iterations"]["interrupted"]),
+        (&json!(0), &json!(1))
+    );
     assert_eq!(status["runState"], "running");
     world.stop().await;
     assert_eq!(world.api.all("iterations").len(), 1);
@@ -235,7 +269,9 @@ async fn stop_start_edit_and_delete_do_what_they_say() {
     world.agent("a", steps, &[("work", "polish it")], json!({}));
     world.status("a", "revision 2", |s| s["currentRevision"] == 2).await;
     assert_eq!(world.api.get("iterations", "a.work.1").unwrap()["status"]["phase"], "Running");
-    world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"limits": {"iterationTimeout": "1ms"}}}));
+    world
+        .api
+        .apply("agents", json!({"metadata": {"name": "a"}, "spec": {"limits": {"iterationTimeout": "1ms"}}}));
     world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"run": "Stopped"}}));
     world.phase("a.work.1", "Interrupted").await;
     world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"run": "Running", "limits": null}}));
@@ -252,7 +288,12 @@ async fn stop_start_edit_and_delete_do_what_they_say() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_iteration_timeout_ends_it_as_a_failure() {
     let mut world = World::new(FakeApi::new());
-    world.agent("a", "(step \"work\" (loop work))", &[("work", "hang")], json!({"limits": {"iterationTimeout": "50ms"}}));
+    world.agent(
+        "a",
+        "(step \"work\" (loop work))",
+        &[("work", "hang")],
+        json!({"limits": {"iterationTimeout": "50ms"}}),
+    );
     world.start();
     let first = world.phase("a.work.0", "Failed").await;
     assert_eq!(first["status"]["reason"], "IterationTimeout");
@@ -307,12 +348,22 @@ async fn settle(api: FakeApi, restarts: usize) -> Vec<String> {
     for agent in ["a", "b", "c"] {
         let done = |s: &Value| s["runState"] == "stopped" && s["iterations"]["succeeded"].as_i64() == Some(5);
         let status = world.status(agent, "the end", done).await;
-        end.push(format!("{agent} {} {} {}", status["execution"], status["currentRevision"], status["iterations"]["failed"]));
+        end.push(format!(
+            "{agent} {} {} {}",
+            status["execution"], status["currentRevision"], status["iterations"]["failed"]
+        ));
         let iterations = world.api.all("iterations");
-        let own: Vec<_> = iterations.iter().filter(|i| i["spec"]["agent"] == agent && i["status"]["phase"] == "Succeeded").collect();
+        let own: Vec<_> = iterations
+            .iter()
+            .filter(|i| i["spec"]["agent"] == agent && i["status"]["phase"] == "Succeeded")
+            .collect();
         assert_eq!(own.len(), 5, "each step succeeded once");
-        assert_eq!(world.api.all("iterations").iter().filter(|i| i["spec"]["agent"] == agent).count() as i64, status["iterations"]["total"].as_i64().unwrap());
-        let mut outputs: Vec<String> = own.iter().map(|i| world.output(i["metadata"]["name"].as_str().unwrap())).collect();
+        assert_eq!(
+            world.api.all("iterations").iter().filter(|i| i["spec"]["agent"] == agent).count() as i64,
+            status["iterations"]["total"].as_i64().unwrap()
+        );
+        let mut outputs: Vec<String> =
+            own.iter().map(|i| world.output(i["metadata"]["name"].as_str().unwrap())).collect();
         outputs.sort();
         end.extend(outputs);
         for iteration in own {

@@ -32,7 +32,13 @@ impl Writer {
     /// A writer at the end of `size`.
     pub(super) fn at(reader: Reader, size: &TranscriptSize) -> Self {
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
-        Self { reader, records: number(size.records), bytes: number(size.bytes), batch: Vec::new(), batched: 0 }
+        Self {
+            reader,
+            records: number(size.records),
+            bytes: number(size.bytes),
+            batch: Vec::new(),
+            batched: 0,
+        }
     }
 
     /// Adds a record to the batch.
@@ -83,7 +89,9 @@ impl Writer {
                 break;
             }
             attempt += 1;
-            if matches!(code, Some(400..=499)) && code != Some(409) && code != Some(429) || attempt >= ATTEMPTS {
+            if matches!(code, Some(400..=499)) && code != Some(409) && code != Some(429)
+                || attempt >= ATTEMPTS
+            {
                 return Err(error);
             }
             tokio::time::sleep(Duration::from_millis(50 << attempt.min(6))).await;

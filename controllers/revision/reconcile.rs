@@ -19,7 +19,8 @@ use crate::informer::Index;
 use crate::report::{Events, write_status};
 
 /// The status fields that this controller writes. Of the conditions it writes `Ready` alone.
-const FIELDS: &[&str] = &["observedGeneration", "stableID", "digest", "currentRevision", "revisions", "conditions"];
+const FIELDS: &[&str] =
+    &["observedGeneration", "stableID", "digest", "currentRevision", "revisions", "conditions"];
 
 /// How long an agent that does not change is left alone.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -30,8 +31,10 @@ pub async fn run(ctx: Context, iterations: Index<Iteration>) {
     let triggers = revisions.follow(Api::all(ctx.client.clone()), |_| {});
     let events = Events::new(ctx.client.clone(), labels::MANAGER_REVISION);
     let shared = Arc::new(Shared { ctx: ctx.clone(), revisions, iterations, events });
-    control_loop::run(&ctx, "revision", triggers.boxed(), move |agent| Box::pin(reconcile(shared.clone(), agent)))
-        .await;
+    control_loop::run(&ctx, "revision", triggers.boxed(), move |agent| {
+        Box::pin(reconcile(shared.clone(), agent))
+    })
+    .await;
 }
 
 struct Shared {
@@ -49,15 +52,18 @@ async fn reconcile(shared: Arc<Shared>, cached: Arc<Agent>) -> Result<Action> {
     }
     let namespace = cached.namespace().unwrap_or_default();
     let agents: Api<Agent> = Api::namespaced(shared.ctx.client.clone(), &namespace);
-    let Some(agent) =
-        agents.get_opt(&cached.name_any()).await.map_err(Error::api(format!("read Agent {}", cached.name_any())))?
+    let Some(agent) = agents
+        .get_opt(&cached.name_any())
+        .await
+        .map_err(Error::api(format!("read Agent {}", cached.name_any())))?
     else {
         return Ok(Action::await_change());
     };
     let revisions = shared.revisions.of(&agent);
     let in_use: BTreeSet<String> =
         shared.iterations.of(&agent).iter().map(|iteration| iteration.spec.revision.clone()).collect();
-    let plan = plan(&Observed { agent: &agent, revisions: &revisions, in_use: &in_use, now: shared.ctx.now() });
+    let plan =
+        plan(&Observed { agent: &agent, revisions: &revisions, in_use: &in_use, now: shared.ctx.now() });
     act(&shared, &agents, &agent, plan).await?;
     Ok(Action::requeue(jittered(IDLE)))
 }
@@ -70,9 +76,12 @@ async fn act(shared: &Shared, agents: &Api<Agent>, agent: &Agent, plan: Plan) ->
     }
     if let Some((name, number)) = &plan.renumber {
         let patch = Patch::Merge(json!({"spec": {"revision": number}}));
-        let params = PatchParams { field_manager: Some(labels::MANAGER_REVISION.into()), ..PatchParams::default() };
-        let revision =
-            api.patch(name, &params, &patch).await.map_err(Error::api(format!("number AgentRevision {name}")))?;
+        let params =
+            PatchParams { field_manager: Some(labels::MANAGER_REVISION.into()), ..PatchParams::default() };
+        let revision = api
+            .patch(name, &params, &patch)
+            .await
+            .map_err(Error::api(format!("number AgentRevision {name}")))?;
         shared.revisions.observe(revision);
         let note = format!("an older definition is in use again as revision {number} ({name})");
         shared.events.normal(agent, "RevisionReused", note).await;
@@ -90,10 +99,16 @@ async fn act(shared: &Shared, agents: &Api<Agent>, agent: &Agent, plan: Plan) ->
 
 /// Records a revision. One that is there already must hold the same text: the name is made of the digest, and
 /// the next look decides.
-async fn create(shared: &Shared, api: &Api<AgentRevision>, agent: &Agent, revision: &AgentRevision) -> Result<()> {
+async fn create(
+    shared: &Shared,
+    api: &Api<AgentRevision>,
+    agent: &Agent,
+    revision: &AgentRevision,
+) -> Result<()> {
     let name = revision.name_any();
     let params = PostParams { field_manager: Some(labels::MANAGER_REVISION.into()), ..PostParams::default() };
-    let revision = api.create(&params, revision).await.map_err(Error::api(format!("create AgentRevision {name}")));
+    let revision =
+        api.create(&params, revision).await.map_err(Error::api(format!("create AgentRevision {name}")));
     match revision {
         Ok(revision) => {
             let note = format!("revision {} is recorded as {name}", revision.spec.revision);
@@ -113,7 +128,8 @@ async fn create(shared: &Shared, api: &Api<AgentRevision>, agent: &Agent, revisi
 }
 
 async fn delete(api: &Api<AgentRevision>, shared: &Shared, agent: &Agent, name: &str) -> Result<()> {
-    let uid = shared.revisions.of(agent).iter().find(|revision| revision.name_any() == name).and_then(|r| r.uid());
+    let uid =
+        shared.revisions.of(agent).iter().find(|revision| revision.name_any() == name).and_then(|r| r.uid());
     let params = DeleteParams {
         preconditions: Some(Preconditions { uid, resource_version: None }),
         ..DeleteParams::background()
