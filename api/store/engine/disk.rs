@@ -228,6 +228,15 @@ impl Disk {
     }
 }
 
+/// Gives the state another format, as a later version would.
+#[cfg(test)]
+pub(crate) fn set_format(data_dir: &Path, format: u32) {
+    let connection = Connection::open(data_dir.join("state/state.db")).unwrap();
+    connection
+        .execute_batch(&format!("UPDATE format SET version = {format}; PRAGMA user_version = {format};"))
+        .unwrap();
+}
+
 /// Why a state directory could not be read.
 #[derive(Debug)]
 enum Failure {

@@ -132,6 +132,11 @@ impl Log {
 
     /// The newest known state, the file looked at when it was not yet.
     pub(super) fn look(&self) -> Result<Tail, AppendError> {
+        // Whoever read it while it was removed is at its end, whatever is written under its name later.
+        let tail = *self.tail.borrow();
+        if tail.removed {
+            return Ok(tail);
+        }
         drop(self.known()?);
         Ok(*self.tail.borrow())
     }
@@ -164,7 +169,10 @@ impl Log {
             let mut known = self.count().map_err(|error| self.failed("read", &error))?;
             known.sealed = sealed;
             let size = known.size;
-            self.tail.send_modify(|tail| *tail = Tail { size, ended: sealed, removed: false });
+            self.tail.send_if_modified(|tail| {
+                *tail = Tail { size, ended: sealed || tail.removed, removed: tail.removed };
+                sealed
+            });
             *guard = Some(known);
         }
         Ok(guard)
