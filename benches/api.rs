@@ -158,7 +158,9 @@ async fn watch_latency(target: &Arc<Target>, watchers: usize) -> Result<(f64, f6
         connection.call("POST", NAMESPACES, &body).await?;
         let acknowledged = Instant::now();
         for _ in 0..watchers {
-            let at = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await?.ok_or("no watcher is left")?;
+            let at = tokio::time::timeout(Duration::from_secs(20), seen.recv())
+                .await?
+                .ok_or("no watcher is left")?;
             latencies.push(at.saturating_duration_since(acknowledged).as_secs_f64() * 1e3);
         }
     }
@@ -274,7 +276,8 @@ fn start(dir: &std::path::Path) -> Result<(Child, String), Failure> {
     let stdout = child.stdout.take().ok_or("no standard output")?;
     for line in StdBufReader::new(stdout).lines() {
         if let Some(rest) = line?.split("https://").nth(1) {
-            let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).unwrap_or(rest.len());
+            let end =
+                rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).unwrap_or(rest.len());
             return Ok((child, rest[..end].to_owned()));
         }
     }
@@ -283,12 +286,14 @@ fn start(dir: &std::path::Path) -> Result<(Child, String), Failure> {
 
 fn token(dir: &std::path::Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(dir.join("data/kubeconfig"))?;
-    let line = text.lines().find(|l| l.trim_start().starts_with("token:")).ok_or("no token in the kubeconfig")?;
+    let line =
+        text.lines().find(|l| l.trim_start().starts_with("token:")).ok_or("no token in the kubeconfig")?;
     Ok(line.trim_start().trim_start_matches("token:").trim().trim_matches('"').to_owned())
 }
 
 fn resident_mib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let kib = status.lines().find_map(|l| l.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let kib =
+        status.lines().find_map(|l| l.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
 }
