@@ -100,16 +100,16 @@ impl FakeApi {
         self.revision.send_replace(revision);
     }
 
-    /// Polls until `check` gives a value; panics with `what` and all objects after a minute.
+    /// Polls until `check` gives a value; panics with `what` and all objects after half a minute.
     pub(crate) async fn wait<T>(&self, what: &str, mut check: impl FnMut(&Self) -> Option<T>) -> T {
-        for _ in 0..6_000 {
+        for _ in 0..3_000 {
             if let Some(value) = check(self) {
                 return value;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let objects: Vec<Value> = self.state().objects.values().cloned().collect();
-        panic!("waited in vain for {what}:\n{}", serde_json::to_string_pretty(&objects).unwrap());
+        let objects: Vec<String> = self.state().objects.values().map(Value::to_string).collect();
+        panic!("waited in vain for {what}:\n{}", objects.join("\n"));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -318,7 +318,13 @@ fn full(bytes: Vec<u8>) -> Answer {
 }
 
 fn failure(code: u16) -> Answer {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Test", "message": "refused"});
+    let reason = match code {
+        404 => "NotFound",
+        409 => "Conflict",
+        410 => "Expired",
+        _ => "InternalError",
+    };
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": "refused"});
     let mut response = full(serde_json::to_vec(&status).unwrap());
     *response.status_mut() = StatusCode::from_u16(code).unwrap();
     response

@@ -56,7 +56,15 @@ fn follow(
 ) -> impl Stream<Item = (usize, Event<DynamicObject>)> + use<> {
     let api = Api::<DynamicObject>::all_with(ctx.client.clone(), resource);
     let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-    events.filter_map(move |event| async move { event.ok().map(|event| (kind, event)) })
+    events.filter_map(move |event| async move {
+        match event {
+            Ok(event) => Some((kind, event)),
+            Err(error) => {
+                tracing::debug!(%error, kind, "a watch of the collector was interrupted");
+                None
+            }
+        }
+    })
 }
 
 struct Collector {

@@ -29,4 +29,6 @@ pub use count::THROTTLED;
 pub use reconcile::Executor;
 
 #[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
 mod tests;

@@ -83,6 +83,8 @@ pub enum StopReason {
     Stopped,
     /// `spec.restartedAt` changed.
     Restarted,
+    /// A later iteration took its place before it was started.
+    Superseded,
     /// The agent, or the iteration, is deleted.
     Deleted,
     /// The master ends.
@@ -95,6 +97,7 @@ impl StopReason {
         match self {
             StopReason::Stopped => "Stopped",
             StopReason::Restarted => "Restarted",
+            StopReason::Superseded => "Superseded",
             StopReason::Deleted => "Deleted",
             StopReason::MasterShutdown => "MasterShutdown",
         }
@@ -146,6 +149,7 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
         Flow::Going { starts, open } => (starts, open, false),
         Flow::Done => (Vec::new(), BTreeSet::new(), true),
     };
+    supersede(seen, &standing, done, &mut plan);
     count(seen, &open, &mut plan);
     // A hold means that the present execution comes to its end first: it is not done yet in any other sense.
     let done = done && hold.is_none();
@@ -220,6 +224,21 @@ fn deletion(seen: &Observed<'_>, standing: &Standing, mut plan: Plan) -> Plan {
 fn stop_all(standing: &Standing, reason: StopReason, plan: &mut Plan) {
     plan.stops.extend(standing.live.iter().filter_map(|iteration| Some((iteration.uid()?, reason))));
     plan.unwanted.extend(standing.unstarted.iter().map(|iteration| (iteration.clone(), reason)));
+}
+
+/// What was recorded, never started and was overtaken would be Pending for ever, and hold up the counting.
+fn supersede(seen: &Observed<'_>, standing: &Standing, done: bool, plan: &mut Plan) {
+    let overtaken = |old: &Iteration| {
+        let later = |new: &Iteration| {
+            new.spec.step == old.spec.step
+                && new.spec.item == old.spec.item
+                && new.spec.number > old.spec.number
+        };
+        done || Some(old.spec.execution) != plan.status.execution
+            || seen.iterations.iter().any(|new| later(new))
+    };
+    let overtaken: Vec<_> = standing.unstarted.iter().filter(|old| overtaken(old)).cloned().collect();
+    plan.unwanted.extend(overtaken.into_iter().map(|iteration| (iteration, StopReason::Superseded)));
 }
 
 /// Decides whether the definition is begun again. A hold says what has to end before.

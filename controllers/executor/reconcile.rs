@@ -223,7 +223,6 @@ impl Shared {
         let iteration = new_iteration(agent, revision, execution, &start);
         let name = iteration.name_any();
         let owner = agent.uid().unwrap_or_default();
-        self.live.give(&owner, &start.step, start.number);
         let params =
             PostParams { field_manager: Some(labels::MANAGER_EXECUTOR.into()), ..PostParams::default() };
         let iteration =
@@ -242,6 +241,8 @@ impl Shared {
                 }
                 Err(error) => return Err(error),
             };
+        // Not before: a creation whose answer got lost is tried again under the same number.
+        self.live.give(&owner, &start.step, start.number);
         self.iterations.observe(iteration.clone());
         let uid = iteration.uid().unwrap_or_default();
         // Claimed already: it runs.

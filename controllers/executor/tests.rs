@@ -98,9 +98,10 @@ impl World {
 
     /// As if the process was killed: nothing is ended in order.
     async fn kill(&mut self) {
-        let (_, task) = self.running.take().unwrap();
+        let (stop, task) = self.running.take().unwrap();
         task.abort();
         let _ = task.await;
+        drop(stop);
     }
 
     fn agent(&self, name: &str, steps: &str, methods: &[(&str, &str)], more: Value) {
@@ -282,6 +283,16 @@ async fn stop_start_edit_and_delete_do_what_they_say() {
     world.phase("b.prompt.0", "Running").await;
     world.api.delete("agents", "b");
     world.api.wait("b to be gone", |api| api.get("agents", "b").is_none().then_some(())).await;
+    // What it owned goes with it; nothing of another agent does.
+    let of_b = |o: &&Value| o["spec"]["agent"] == "b";
+    let left = |api: &FakeApi, kind: &str| api.all(kind).iter().filter(of_b).count();
+    world
+        .api
+        .wait("what b owned to be gone", |api| {
+            (left(api, "iterations") + left(api, "agentrevisions") == 0).then_some(())
+        })
+        .await;
+    assert!(world.api.get("iterations", "a.work.0").is_some());
     world.stop().await;
 }
 
@@ -329,6 +340,86 @@ async fn lost_and_repeated_events_lost_answers_and_restarts_give_the_same_object
     for round in 1..=3 {
         assert_eq!(settle(FakeApi::new().chaotic(), round).await, calm, "round {round}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_backend_burns_no_iteration_and_says_what_to_do() {
+    let mut world = World::new(FakeApi::new());
+    world.agent("a", "do it", &[], json!({"backend": {"name": "nowhere"}}));
+    world.start();
+    let status = world
+        .status("a", "no backend", |s| {
+            condition(s, "BackendAvailable").starts_with("False")
+                && condition(s, "Progressing") == "True UnknownBackend"
+        })
+        .await;
+    assert!(status["conditions"].to_string().contains("spec.backend.name to one of: obedient"));
+    assert_eq!(status["runState"], "pending");
+    assert!(world.api.all("iterations").is_empty());
+    world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"backend": null}}));
+    world.phase("a.prompt.0", "Succeeded").await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retention_keeps_objects_bounded_and_numbers_go_on() {
+    let mut world = World::new(FakeApi::new());
+    let more = json!({"iterationHistoryLimit": 2, "limits": {"maxIterations": 9}});
+    world.agent(
+        "a",
+        "(step \"plan\" (call plan))\n    (step \"work\" (loop work))",
+        &[("plan", "plan"), ("work", "work")],
+        more,
+    );
+    world.start();
+    let status = world.status("a", "nine iterations", |s| s["iterations"]["total"] == 9).await;
+    assert_eq!(status["stats"][1]["nextNumber"], 8);
+    let names = |api: &FakeApi| -> Vec<String> {
+        api.all("iterations").iter().map(|i| i["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let want = ["a.plan.0", "a.work.6", "a.work.7"];
+    world.api.wait("retention", |api| (names(api) == want).then_some(())).await;
+    world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"limits": {"maxIterations": 10}}}));
+    world.phase("a.work.8", "Succeeded").await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_iteration_that_is_deleted_while_it_runs_is_ended_and_its_number_is_not_used_again() {
+    let mut world = World::new(FakeApi::new());
+    world.agent("a", "(step \"work\" (loop work))", &[("work", "hang")], json!({}));
+    world.start();
+    world.phase("a.work.0", "Running").await;
+    world.api.delete("iterations", "a.work.0");
+    world.phase("a.work.1", "Running").await;
+    assert!(world.api.get("iterations", "a.work.0").is_none());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_that_is_asked_for_ends_what_runs_and_begins_again() {
+    let mut world = World::new(FakeApi::new());
+    let steps = "(step \"plan\" (call plan))\n    (step \"work\" (loop work))";
+    world.agent("a", steps, &[("plan", "plan"), ("work", "hang")], json!({}));
+    world.start();
+    world.phase("a.work.0", "Running").await;
+    world
+        .api
+        .apply("agents", json!({"metadata": {"name": "a"}, "spec": {"restartedAt": "2026-01-01T00:00:00Z"}}));
+    let ended = world.phase("a.work.0", "Interrupted").await;
+    assert_eq!(ended["status"]["reason"], "Restarted");
+    let plan = world.phase("a.plan.1", "Succeeded").await;
+    assert_eq!(plan["spec"]["execution"], 2);
+    world.phase("a.work.1", "Running").await;
+    // A change before the loop waits for what runs, then begins again.
+    world.agent("a", steps, &[("plan", "plan anew"), ("work", "hang")], json!({}));
+    world.status("a", "the hold", |s| condition(s, "Progressing") == "True ComingToItsEnd").await;
+    assert_eq!(world.api.get("iterations", "a.work.1").unwrap()["status"]["phase"], "Running");
+    world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"run": "Stopped"}}));
+    world.phase("a.work.1", "Interrupted").await;
+    world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"run": "Running"}}));
+    assert_eq!(world.phase("a.plan.2", "Succeeded").await["spec"]["execution"], 3);
+    world.stop().await;
 }
 
 /// Runs a pipeline to its end with `restarts` orderly restarts; answers what is left, without names that differ.
