@@ -1,9 +1,181 @@
 //! HTTP semantics of the Kubernetes API over the store.
+//!
+//! ```text
+//! socket ─ listen (TLS or plain) ─ security (token, Host, Origin) ─┐
+//! in-process kube::Client ─────────────────────────────────────────┴▶ routes ─▶ read │ write ─▶ store
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod discovery;
 pub mod events_view;
 pub mod kinds;
+pub mod listen;
 pub mod openapi;
 pub mod patch;
 pub mod schema;
+pub mod security;
 pub mod table;
+
+mod admission;
+mod identity;
+mod info;
+mod metrics;
+mod negotiate;
+mod query;
+mod read;
+mod routes;
+mod selector;
+mod status;
+mod transcript;
+mod write;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use gcluster_store::{Key, ListAt, Store, Transcripts};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use kinds::Registry;
+use metrics::Metrics;
+use query::Query;
+use write::Write;
+
+/// What an API serves.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// The objects.
+    pub store: Store,
+    /// The transcripts of iterations.
+    pub transcripts: Transcripts,
+    /// Version of gcluster, such as `0.1.0`.
+    pub version: String,
+}
+
+/// The API server without its socket. Clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    transcripts: Transcripts,
+    version: String,
+    registry: Registry,
+    metrics: Metrics,
+    closing: watch::Sender<bool>,
+}
+
+/// Why the first objects could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot create the namespace `default`: {0}")]
+pub struct BootstrapError(String);
+
+impl Api {
+    /// An API over a store, with every kind that gcluster has.
+    pub fn new(options: ApiOptions) -> Self {
+        let ApiOptions { store, transcripts, version } = options;
+        let inner = Inner {
+            store,
+            transcripts,
+            version,
+            registry: Registry::new(gcluster_types::kinds::crds()),
+            metrics: Metrics::default(),
+            closing: watch::Sender::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Creates the namespace `default` when it is absent, and removes transcripts whose iteration is gone.
+    /// To be called once, when the journal is followed, and before anybody writes.
+    ///
+    /// # Errors
+    /// When the namespace cannot be written.
+    pub async fn bootstrap(&self) -> Result<(), BootstrapError> {
+        if self.store().get(&Key::new("/namespaces", "", "default")).is_none() {
+            let failed = |error: status::ApiError| BootstrapError(error.to_string());
+            let kind = self.registry().by_resource("", "v1", "namespaces");
+            let kind = kind.ok_or_else(|| BootstrapError("it is no known kind".into()))?;
+            let query = Query::parse("fieldManager=gcluster");
+            let write = Write::new(kind, "", "", None, &query, &http::HeaderMap::new()).map_err(failed)?;
+            let object = json!({"metadata": {"name": "default"}});
+            write::create(self, write, object).await.map_err(failed)?;
+        }
+        self.remove_strays().await;
+        Ok(())
+    }
+
+    /// A master that was killed between the deletion of an iteration and that of its transcript left it.
+    async fn remove_strays(&self) {
+        let ids = match self.transcripts().ids().await {
+            Ok(ids) if !ids.is_empty() => ids,
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(%error, "transcripts cannot be listed");
+                return;
+            }
+        };
+        let listing = self.store().list("gcluster.dev/iterations", None, &ListAt::default());
+        let Ok(listing) = listing else { return };
+        let known: HashSet<String> = listing
+            .entries
+            .iter()
+            .filter_map(|entry| serde_json::from_slice::<Value>(&entry.value).ok())
+            .filter_map(|object| object["metadata"]["uid"].as_str().map(str::to_owned))
+            .collect();
+        for id in ids.iter().filter(|id| !known.contains(*id)) {
+            if let Err(error) = self.transcripts().remove(id).await {
+                tracing::warn!(transcript = id, %error, "a stray transcript could not be removed");
+            }
+        }
+    }
+
+    /// The API as a service without authentication, for clients in this process:
+    /// `kube::Client::new(api.router(), "default")`.
+    pub fn router(&self) -> axum::Router {
+        routes::router(self.clone())
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(crate) fn transcripts(&self) -> &Transcripts {
+        &self.inner.transcripts
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.inner.version
+    }
+
+    /// To be told when the listener stops: streams that nothing else ends do so then.
+    pub(crate) fn closing(&self) -> Closing {
+        Closing(self.inner.closing.subscribe())
+    }
+
+    pub(crate) fn close_streams(&self) {
+        self.inner.closing.send_replace(true);
+    }
+}
+
+/// Tells a stream that the listener stops.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    /// Completes when the listener stops.
+    pub(crate) async fn wait(&mut self) {
+        let _ = self.0.wait_for(|closing| *closing).await.map(drop);
+    }
+}

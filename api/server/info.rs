@@ -1,0 +1,226 @@
+//! What the server says of itself: version, health, metrics, discovery, OpenAPI, and who asks.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::discovery::{self, Aggregated};
+use crate::identity::Identity;
+use crate::read::encoded;
+use crate::status::{ApiError, ApiResult};
+use crate::write::{MAX_OBJECT, seconds};
+use crate::{Api, negotiate, openapi};
+
+/// One page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    Root,
+    Version,
+    /// Alive: `/healthz`, `/livez`.
+    Live,
+    /// Alive, and the disk takes writes: `/readyz`.
+    Ready,
+    Metrics,
+    /// `/api`
+    CoreVersions,
+    /// `/apis`
+    Groups,
+    Group(String),
+    Resources(String, String),
+    OpenApiV2,
+    OpenApiIndex,
+    OpenApi(String, String),
+    AccessReview,
+    WhoAmI,
+}
+
+impl Page {
+    pub(crate) fn parse(segments: &[&str]) -> Option<Self> {
+        let owned = |text: &str| text.to_owned();
+        Some(match segments {
+            [] => Self::Root,
+            ["version"] => Self::Version,
+            ["healthz" | "livez", ..] => Self::Live,
+            ["readyz", ..] => Self::Ready,
+            ["metrics"] => Self::Metrics,
+            ["api"] => Self::CoreVersions,
+            ["apis"] => Self::Groups,
+            ["api", version] => Self::Resources(String::new(), owned(version)),
+            ["apis", group] => Self::Group(owned(group)),
+            ["apis", group, version] => Self::Resources(owned(group), owned(version)),
+            ["openapi", "v2"] => Self::OpenApiV2,
+            ["openapi", "v3"] => Self::OpenApiIndex,
+            ["openapi", "v3", "api", version] => Self::OpenApi(String::new(), owned(version)),
+            ["openapi", "v3", "apis", group, version] => Self::OpenApi(owned(group), owned(version)),
+            ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => Self::AccessReview,
+            ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => Self::WhoAmI,
+            _ => return None,
+        })
+    }
+
+    /// Name for metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Root => "/",
+            Self::Version => "/version",
+            Self::Live => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::CoreVersions => "/api",
+            Self::Groups | Self::Group(_) | Self::Resources(..) => "/apis",
+            Self::OpenApiV2 | Self::OpenApiIndex | Self::OpenApi(..) => "/openapi",
+            Self::AccessReview => "selfsubjectaccessreviews",
+            Self::WhoAmI => "selfsubjectreviews",
+        }
+    }
+
+    /// True for what is answered without a token.
+    pub(crate) fn is_public(&self) -> bool {
+        matches!(self, Self::Version | Self::Live | Self::Ready)
+    }
+}
+
+/// Answers a page.
+pub(crate) async fn answer(
+    api: &Api,
+    page: Page,
+    identity: Identity,
+    request: Request<Body>,
+) -> ApiResult<Response> {
+    let posted = matches!(page, Page::AccessReview | Page::WhoAmI);
+    let expected = if posted {
+        request.method() == Method::POST
+    } else {
+        matches!(*request.method(), Method::GET | Method::HEAD)
+    };
+    if !expected {
+        return Err(ApiError::method_not_allowed());
+    }
+    let registry = api.registry();
+    let document = match page {
+        Page::Root => json!({"paths": [
+            "/api", "/api/v1", "/apis", "/apis/gcluster.dev/v1alpha1", "/healthz", "/livez", "/metrics",
+            "/openapi/v2", "/openapi/v3", "/readyz", "/version",
+        ]}),
+        Page::Version => version(api.version()),
+        Page::Live => return Ok(text("ok", "text/plain; charset=utf-8")),
+        Page::Ready => {
+            return match api.store().healthy() {
+                Ok(()) => Ok(text("ok", "text/plain; charset=utf-8")),
+                // Without a token the reason, which may hold a path, is nobody's business.
+                Err(_) if identity == Identity::Anonymous => {
+                    Err(ApiError::unavailable("the disk refuses writes"))
+                }
+                Err(reason) => Err(ApiError::unavailable(format!("the disk refuses writes: {reason}"))),
+            };
+        }
+        Page::Metrics => {
+            let metrics = api.metrics().render(api.store(), registry, api.version());
+            return Ok(text(metrics, "text/plain; version=0.0.4; charset=utf-8"));
+        }
+        Page::CoreVersions | Page::Groups => {
+            let core = page == Page::CoreVersions;
+            if let Some(form) = aggregated(&request) {
+                return discovered(&discovery::aggregated(registry, form, core), form);
+            }
+            if core { discovery::api(registry) } else { discovery::apis(registry) }
+        }
+        Page::Group(group) => discovery::group(registry, &group).ok_or_else(ApiError::no_such_path)?,
+        Page::Resources(group, version) => {
+            discovery::resources(registry, &group, &version).ok_or_else(ApiError::no_such_path)?
+        }
+        Page::OpenApiV2 => {
+            let accept =
+                request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+            if !accept.is_empty() && !["json", "*/*"].iter().any(|media| accept.contains(media)) {
+                return Err(ApiError::not_acceptable());
+            }
+            openapi::v2(registry, api.version())
+        }
+        Page::OpenApiIndex => openapi::v3_index(registry),
+        Page::OpenApi(group, version) => openapi::v3_document(registry, &group, &version, api.version())
+            .ok_or_else(ApiError::no_such_path)?,
+        Page::AccessReview => {
+            let review = body(request).await?;
+            return encoded(StatusCode::CREATED, &access(identity, review), false);
+        }
+        Page::WhoAmI => {
+            let now = seconds(Timestamp::now());
+            let review = json!({
+                "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1",
+                "metadata": {"creationTimestamp": now},
+                "status": {"userInfo": {"username": identity.user(), "groups": identity.groups()}},
+            });
+            return encoded(StatusCode::CREATED, &review, false);
+        }
+    };
+    encoded(StatusCode::OK, &document, false)
+}
+
+async fn body(request: Request<Body>) -> ApiResult<Value> {
+    let media = negotiate::content_type(request.headers());
+    let bytes = negotiate::read(request.into_body(), MAX_OBJECT).await?;
+    negotiate::parse(&media, &bytes)
+}
+
+fn text(body: impl IntoResponse, media: &'static str) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// What kubectl checks itself against, and the version of gcluster behind it.
+fn version(own: &str) -> Value {
+    json!({
+        "major": "1", "minor": "33", "gitVersion": format!("v1.33.0+gcluster-{own}"),
+        "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none", "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    })
+}
+
+/// The first form of aggregated discovery that the client accepts before plain JSON.
+fn aggregated(request: &Request<Body>) -> Option<Aggregated> {
+    let accept = request.headers().get(header::ACCEPT)?.to_str().ok()?;
+    accept.split(',').find_map(|range| {
+        let wanted = range.contains("as=APIGroupDiscoveryList") && range.contains("application/json");
+        let has = |version: &str| range.split(';').any(|p| p.trim() == format!("v={version}"));
+        match wanted {
+            true if has("v2") => Some(Aggregated::V2),
+            true if has("v2beta1") => Some(Aggregated::V2beta1),
+            _ => None,
+        }
+    })
+}
+
+fn discovered(document: &Value, form: Aggregated) -> ApiResult<Response> {
+    let mut response = encoded(StatusCode::OK, document, false)?;
+    let media =
+        format!("application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList", form.version());
+    if let Ok(value) = HeaderValue::from_str(&media) {
+        response.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    Ok(response)
+}
+
+fn access(identity: Identity, mut review: Value) -> Value {
+    let verb = review
+        .pointer("/spec/resourceAttributes/verb")
+        .or(review.pointer("/spec/nonResourceAttributes/verb"));
+    let verb = verb.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let allowed = identity.may(&verb);
+    let status = match allowed {
+        true => json!({"allowed": true}),
+        false => {
+            json!({"allowed": false, "reason": format!("{} may only get, list and watch", identity.user())})
+        }
+    };
+    if !review.is_object() {
+        review = json!({});
+    }
+    review["apiVersion"] = "authorization.k8s.io/v1".into();
+    review["kind"] = "SelfSubjectAccessReview".into();
+    review["status"] = status;
+    review
+}

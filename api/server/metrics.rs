@@ -1,0 +1,88 @@
+//! Counters, and `/metrics` in Prometheus' text form.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gcluster_store::{ListAt, Store};
+
+use crate::kinds::Registry;
+
+/// What the server counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    /// By verb, resource and code.
+    requests: Mutex<BTreeMap<(&'static str, String, u16), u64>>,
+    watchers: AtomicI64,
+}
+
+/// Counts as one open watch for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Watching(Metrics);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.0.watchers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Metrics {
+    /// `resource` must be one of a bounded set: names of kinds or of fixed paths.
+    pub(crate) fn request(&self, verb: &'static str, resource: &str, code: u16) {
+        let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry((verb, resource.to_owned(), code)).or_default() += 1;
+    }
+
+    pub(crate) fn watching(&self) -> Watching {
+        self.0.watchers.fetch_add(1, Ordering::Relaxed);
+        Watching(self.clone())
+    }
+
+    pub(crate) fn render(&self, store: &Store, registry: &Registry, version: &str) -> String {
+        let mut out = String::new();
+        let head = |out: &mut String, name: &str, kind: &str, help: &str| {
+            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        };
+        head(&mut out, "gcluster_build_info", "gauge", "The version that runs.");
+        let _ = writeln!(out, "gcluster_build_info{{version={version:?}}} 1");
+        head(
+            &mut out,
+            "gcluster_api_requests_total",
+            "counter",
+            "Requests by verb, resource and status code.",
+        );
+        for ((verb, resource, code), count) in
+            self.0.requests.lock().unwrap_or_else(PoisonError::into_inner).iter()
+        {
+            let _ = writeln!(
+                out,
+                "gcluster_api_requests_total{{verb={verb:?},resource={resource:?},code=\"{code}\"}} {count}"
+            );
+        }
+        head(&mut out, "gcluster_api_watchers", "gauge", "Open watches.");
+        let _ = writeln!(out, "gcluster_api_watchers {}", self.0.watchers.load(Ordering::Relaxed));
+        head(&mut out, "gcluster_store_objects", "gauge", "Stored objects by resource.");
+        let mut resources: Vec<&str> = registry
+            .iter()
+            .filter(|kind| kind.allows("list"))
+            .map(|kind| kind.store_resource.as_str())
+            .collect();
+        resources.sort_unstable();
+        resources.dedup();
+        for resource in resources {
+            let one = ListAt { limit: Some(1), ..ListAt::default() };
+            let count =
+                store.list(resource, None, &one).map_or(0, |list| list.entries.len() + list.remaining);
+            let _ = writeln!(out, "gcluster_store_objects{{resource={resource:?}}} {count}");
+        }
+        head(&mut out, "gcluster_store_revision", "gauge", "Newest durable resourceVersion.");
+        let _ = writeln!(out, "gcluster_store_revision {}", store.revision());
+        head(&mut out, "gcluster_store_healthy", "gauge", "1 when the disk takes writes.");
+        let _ = writeln!(out, "gcluster_store_healthy {}", u8::from(store.healthy().is_ok()));
+        out
+    }
+}

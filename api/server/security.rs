@@ -1,0 +1,169 @@
+//! Who may come in: certificate and tokens in the data directory, and the checks of every request that
+//! comes over the network.
+//!
+//! ```text
+//! ca.crt ca.key        made once, pinned in the kubeconfig
+//! admin.token          may do everything
+//! viewer.token         may get, list and watch
+//! kubeconfig           server, CA, admin token
+//! ```
+
+mod certificate;
+mod files;
+mod guard;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rustls::ServerConfig;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::identity::Identity;
+pub(crate) use guard::{Local, guarded};
+
+/// Why the secrets could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecurityError {
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A certificate or key is not usable.
+    #[error("cannot use the certificate in {}: {reason}; remove the directory's *.crt and *.key files to have new ones made", .directory.display())]
+    Certificate {
+        /// The data directory.
+        directory: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Certificate and tokens of one data directory.
+#[derive(Clone)]
+pub struct Security {
+    ca_pem: String,
+    tls: Arc<ServerConfig>,
+    admin: Arc<str>,
+    admin_digest: [u8; 32],
+    viewer_digest: [u8; 32],
+}
+
+impl std::fmt::Debug for Security {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Security { … }")
+    }
+}
+
+impl Security {
+    /// Reads the secrets of a data directory, and makes those that are not there. Files have mode 0600.
+    ///
+    /// # Errors
+    /// See [`SecurityError`].
+    pub fn open(data_dir: &Path) -> Result<Self, SecurityError> {
+        files::private_dir(data_dir)?;
+        let made = certificate::open(data_dir)?;
+        let admin = token(&data_dir.join("admin.token"))?;
+        let viewer = token(&data_dir.join("viewer.token"))?;
+        Ok(Self {
+            ca_pem: made.ca_pem,
+            tls: Arc::new(made.config),
+            admin_digest: digest(&admin),
+            viewer_digest: digest(&viewer),
+            admin: admin.into(),
+        })
+    }
+
+    /// Writes the kubeconfig for an address, atomically and for its owner alone. Answers its path.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_kubeconfig(&self, data_dir: &Path, addr: SocketAddr) -> std::io::Result<PathBuf> {
+        let mut reach = addr;
+        if addr.ip().is_unspecified() {
+            reach.set_ip(match addr {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "gcluster", "cluster": {
+                "server": format!("https://{reach}"),
+                "certificate-authority-data": BASE64_STANDARD.encode(&self.ca_pem),
+            }}],
+            "users": [{"name": "gcluster", "user": {"token": &*self.admin}}],
+            "contexts": [{"name": "gcluster", "context": {
+                "cluster": "gcluster", "user": "gcluster", "namespace": "default",
+            }}],
+            "current-context": "gcluster",
+        });
+        let text = serde_yaml::to_string(&config).map_err(std::io::Error::other)?;
+        let path = data_dir.join("kubeconfig");
+        files::write_private(&path, text.as_bytes())?;
+        Ok(path)
+    }
+
+    pub(crate) fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tls)
+    }
+
+    /// Whose token this is; none when nobody's. Takes the same time for every wrong one.
+    pub(crate) fn identify(&self, token: &str) -> Option<Identity> {
+        let digest = digest(token);
+        let (admin, viewer) = (equal(&digest, &self.admin_digest), equal(&digest, &self.viewer_digest));
+        match (admin, viewer) {
+            (true, _) => Some(Identity::Admin),
+            (_, true) => Some(Identity::Viewer),
+            _ => None,
+        }
+    }
+}
+
+/// Digests are compared, so that not even the length of a token shows.
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn equal(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    let differences = a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b));
+    std::hint::black_box(differences) == 0
+}
+
+/// Reads a token, or makes one of 32 random bytes.
+fn token(path: &Path) -> Result<String, SecurityError> {
+    if let Some(bytes) = files::read_private(path)? {
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        if text.len() >= 32 && text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Ok(text);
+        }
+    }
+    let mut random = [0_u8; 32];
+    rustls::crypto::ring::default_provider().secure_random.fill(&mut random).map_err(|_| {
+        SecurityError::File {
+            action: "make",
+            path: path.to_owned(),
+            source: std::io::Error::other("the operating system gives no random numbers"),
+        }
+    })?;
+    let text = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(random);
+    files::write_private(path, text.as_bytes()).map_err(|source| SecurityError::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

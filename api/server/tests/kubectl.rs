@@ -1,0 +1,64 @@
+//! The unmodified kubectl, when it is there.
+
+use std::process::{Command, Stdio};
+
+use crate::socket::Listening;
+
+/// Runs kubectl; the text of both streams and whether it succeeded.
+async fn kubectl(listening: &Listening, args: &[&str], stdin: &str) -> (bool, String) {
+    let (config, args) = (listening.kubeconfig.clone(), args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
+    let home = listening.server.dir.path().to_owned();
+    let stdin = stdin.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut child = Command::new("kubectl")
+            .arg("--kubeconfig").arg(config).args(&args).env("HOME", home)
+            .stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped())
+            .spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), stdin.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_works_unmodified() {
+    if Command::new("kubectl").arg("version").arg("--client").output().is_err() {
+        eprintln!("SKIPPED kubectl_works_unmodified: kubectl is not installed");
+        return;
+    }
+    let listening = Listening::start().await;
+    let agent = crate::support::agent("a");
+    let text = agent.to_string();
+    let mut limited = agent.clone();
+    limited["spec"]["limits"] = serde_json::json!({"maxIterations": 3});
+    let limited = limited.to_string();
+    for (args, stdin, expected) in [
+        (vec!["version"], "", "v1.33.0+gcluster"),
+        (vec!["api-resources"], "", "agents"),
+        (vec!["apply", "-f", "-"], text.as_str(), "created"),
+        (vec!["get", "agents"], "", "NAME"),
+        (vec!["get", "ag", "a", "-o", "yaml"], "", "kind: Agent"),
+        (vec!["apply", "--server-side", "--force-conflicts", "-f", "-"], limited.as_str(), "serverside-applied"),
+        (vec!["apply", "-f", "-"], limited.as_str(), "configured"),
+        (vec!["label", "agent", "a", "team=blue"], "", "labeled"),
+        (vec!["get", "agents", "-l", "team=blue", "-A"], "", "default"),
+        (vec!["patch", "agent", "a", "--type=merge", "-p", r#"{"spec":{"run":"Paused"}}"#], "", "patched"),
+        (vec!["patch", "agent", "a", "--subresource=status", "--type=merge", "-p", r#"{"status":{"runState":"stopped"}}"#], "", "patched"),
+        (vec!["wait", "--for=jsonpath={.status.runState}=stopped", "agent/a", "--timeout=20s"], "", "condition met"),
+        (vec!["explain", "agent.spec.limits"], "", "maxIterations"),
+        (vec!["describe", "agent", "a"], "", "Events:"),
+        (vec!["auth", "can-i", "create", "agents"], "", "yes"),
+        (vec!["create", "namespace", "team"], "", "created"),
+        (vec!["get", "agents", "-w", "--request-timeout=2s"], "", "stopped"),
+        (vec!["delete", "agent", "a", "--timeout=20s"], "", "deleted"),
+    ] {
+        let (_, output) = kubectl(&listening, &args, stdin).await;
+        assert!(output.contains(expected), "kubectl {args:?}: {output}");
+    }
+    let (done, output) = kubectl(&listening, &["get", "agent", "a"], "").await;
+    assert!(!done && output.contains("NotFound"), "{output}");
+    listening.stop().await;
+}

@@ -1,0 +1,10 @@
+//! The API as clients see it: in process, and over a socket.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bundles;
+mod kubectl;
+mod objects;
+mod socket;
+mod support;
+mod watches;

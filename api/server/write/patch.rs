@@ -1,0 +1,130 @@
+//! Patches: merge, JSON, server-side apply, and strategic merge for the built-in kinds.
+
+use gcluster_store::Transaction;
+use serde_json::Value;
+
+use super::{Write, Written, after, check_namespace, text, transact};
+use crate::admission;
+use crate::patch::apply::ApplyError;
+use crate::patch::{apply, json, merge};
+use crate::status::{ApiError, ApiResult};
+use crate::{Api, negotiate};
+
+/// A patch as it came.
+#[derive(Clone, Debug)]
+pub(crate) enum Patch {
+    Merge(Value),
+    Json(Value),
+    Apply { object: Value, force: bool },
+}
+
+impl Patch {
+    /// Reads the body of a PATCH by its media type.
+    pub(crate) fn parse(
+        write: &Write,
+        media: &str,
+        body: &[u8],
+        force: bool,
+        named: bool,
+    ) -> ApiResult<Self> {
+        match media {
+            "application/merge-patch+json" | "application/json" => {
+                Ok(Self::Merge(negotiate::parse(media, body)?))
+            }
+            "application/json-patch+json" => Ok(Self::Json(negotiate::parse(media, body)?)),
+            "application/strategic-merge-patch+json" if write.kind.builtin => {
+                let mut patch = negotiate::parse(media, body)?;
+                strip_directives(&mut patch);
+                Ok(Self::Merge(patch))
+            }
+            "application/apply-patch+yaml" | "application/apply-patch+json" => {
+                if !named {
+                    return Err(ApiError::bad_request(
+                        "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+                    ));
+                }
+                Ok(Self::Apply { object: negotiate::parse(media, body)?, force })
+            }
+            other => Err(ApiError::unsupported_media_type(format!(
+                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml; got {other}"
+            ))),
+        }
+    }
+}
+
+/// Patches an object, or one part of it; an apply creates what is not there.
+pub(crate) async fn patch(api: &Api, write: Write, patch: Patch) -> ApiResult<Written> {
+    let written = transact(api, write.dry_run, |tx| match patch {
+        Patch::Apply { object, force } => apply_in(tx, &write, object, force),
+        Patch::Merge(_) | Patch::Json(_) => patch_in(tx, &write, &patch),
+    })
+    .await?;
+    after(api, &write.kind, &written, write.dry_run).await;
+    Ok(written)
+}
+
+fn patch_in(tx: &mut Transaction<'_>, write: &Write, patch: &Patch) -> ApiResult<Written> {
+    let live = write.live(tx)?.ok_or_else(|| write.not_found())?;
+    let mut object = live.object.clone();
+    match patch {
+        Patch::Json(patch) => json::apply(&mut object, patch)
+            .map_err(|error| ApiError::invalid_patch(&write.kind, &write.name, error))?,
+        Patch::Merge(patch) | Patch::Apply { object: patch, .. } => {
+            if !patch.is_object() {
+                return Err(ApiError::bad_request("a merge patch must be an object"));
+            }
+            merge::apply(&mut object, patch);
+        }
+    }
+    let warnings = write.prepare(Some(&live), &mut object, false)?;
+    write.store(tx, Some(&live), object, warnings)
+}
+
+/// Server-side apply within a transaction.
+pub(super) fn apply_in(
+    tx: &mut Transaction<'_>,
+    write: &Write,
+    mut applied: Value,
+    force: bool,
+) -> ApiResult<Written> {
+    write.identify(&mut applied)?;
+    let live = write.live(tx)?;
+    if live.is_none() {
+        if write.subresource.is_some() {
+            return Err(write.not_found());
+        }
+        if !text(&applied, "/metadata/uid").is_empty() {
+            return Err(ApiError::conflict(
+                &write.kind,
+                &write.name,
+                "uid mismatch: the provided object specified a uid, and no existing object was found",
+            ));
+        }
+        let causes = admission::check_name(&write.kind, &write.name);
+        if !causes.is_empty() {
+            return Err(ApiError::invalid(&write.kind, &write.name, &causes));
+        }
+        check_namespace(tx, &write.kind, &write.namespace, &write.name)?;
+    }
+    let mut warnings = write.prune(&mut applied)?;
+    let before = live.as_ref().map(|live| &live.object);
+    let merged = apply::apply(before, &applied, &write.manager_ctx(), force, &write.kind.schema);
+    let mut merged = merged.map_err(|error| match &error {
+        ApplyError::Conflicts(conflicts) => ApiError::apply_conflict(error.to_string(), conflicts),
+        ApplyError::Invalid(reason) => ApiError::bad_request(reason.clone()),
+    })?;
+    warnings.extend(write.prepare(live.as_ref(), &mut merged, true)?);
+    write.store(tx, live.as_ref(), merged, warnings)
+}
+
+/// Takes out `$patch`, `$setElementOrder/…` and the like: the built-in kinds served here merge plainly.
+fn strip_directives(patch: &mut Value) {
+    match patch {
+        Value::Object(map) => {
+            map.retain(|key, _| !key.starts_with('$'));
+            map.values_mut().for_each(strip_directives);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_directives),
+        _ => {}
+    }
+}

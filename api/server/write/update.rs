@@ -1,0 +1,25 @@
+//! Update: PUT of an object or of one of its subresources.
+
+use serde_json::Value;
+
+use super::{Write, Written, after, text, transact};
+use crate::Api;
+use crate::status::{ApiError, ApiResult, Cause};
+
+/// Replaces an object, or one part of it.
+pub(crate) async fn update(api: &Api, write: Write, mut object: Value) -> ApiResult<Written> {
+    write.identify(&mut object)?;
+    let version = text(&object, "/metadata/resourceVersion");
+    if version.is_empty() && !write.kind.builtin && write.subresource.is_none() {
+        let cause = Cause::invalid("metadata.resourceVersion", "0", "must be specified for an update");
+        return Err(ApiError::invalid(&write.kind, &write.name, &[cause]));
+    }
+    let written = transact(api, write.dry_run, |tx| {
+        let live = write.live(tx)?.ok_or_else(|| write.not_found())?;
+        let warnings = write.prepare(Some(&live), &mut object, false)?;
+        write.store(tx, Some(&live), object, warnings)
+    })
+    .await?;
+    after(api, &write.kind, &written, write.dry_run).await;
+    Ok(written)
+}
