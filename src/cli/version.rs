@@ -35,7 +35,12 @@ pub(crate) async fn run(globals: &Globals, args: VersionArgs) -> Result {
         Err(failure) => Err(failure),
     };
     match answer {
-        Ok((address, version)) => print(&format!("master {} at {address}\n", text(&version, "/gitVersion"))),
+        Ok((address, version)) => {
+            // The API names the Kubernetes version that it keeps to first: `v1.33.0+gcluster-0.1.0`.
+            let full = text(&version, "/gitVersion");
+            let own = full.split_once("+gcluster-").map_or(full, |(_, own)| own);
+            print(&format!("master {own} at {address}\n"))
+        }
         Err(failure) if failure.kind == Kind::Unreachable => {
             note("master not running");
             Ok(())
