@@ -100,9 +100,9 @@ impl FakeApi {
         self.revision.send_replace(revision);
     }
 
-    /// Polls until `check` gives a value; panics with `what` and all objects after half a minute.
+    /// Polls until `check` gives a value; panics with `what` and all objects after a minute.
     pub(crate) async fn wait<T>(&self, what: &str, mut check: impl FnMut(&Self) -> Option<T>) -> T {
-        for _ in 0..3_000 {
+        for _ in 0..6_000 {
             if let Some(value) = check(self) {
                 return value;
             }

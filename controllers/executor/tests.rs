@@ -275,7 +275,7 @@ async fn stop_start_edit_and_delete_do_what_they_say() {
         .apply("agents", json!({"metadata": {"name": "a"}, "spec": {"limits": {"iterationTimeout": "1ms"}}}));
     world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"run": "Stopped"}}));
     world.phase("a.work.1", "Interrupted").await;
-    world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"run": "Running", "limits": null}}));
+    world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"run": "Running", "limits": {"iterationTimeout": null, "maxIterations": 5}}}));
     let third = world.phase("a.work.2", "Succeeded").await;
     assert_ne!(second["spec"]["revision"], third["spec"]["revision"]);
     assert_eq!(world.api.get("agents", "a").unwrap()["status"]["execution"], 1, "the loop went on");
