@@ -45,7 +45,8 @@ async fn one_bad_item_refuses_the_bundle_and_is_named() {
     assert_eq!(answer.code, 422);
     assert_eq!(answer.json["details"]["causes"][0]["field"], "items[1].spec.run", "{}", answer.text);
     let strict = json!({"apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "c"}, "spec": {"x": 1}});
-    let answer = server.post(&format!("{BUNDLES}&fieldValidation=Strict"), &bundle(&[agent("a"), strict])).await;
+    let answer =
+        server.post(&format!("{BUNDLES}&fieldValidation=Strict"), &bundle(&[agent("a"), strict])).await;
     assert_eq!(answer.code, 400);
     assert!(answer.text.contains("items[1]") && answer.text.contains("spec.x"), "{}", answer.text);
     let unknown = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}});
@@ -68,7 +69,10 @@ async fn a_transcript_grows_is_followed_sealed_and_goes_with_its_iteration() {
     assert_eq!(first.json, json!({"records": 2, "bytes": 16}), "{}", first.text);
     let doubled = append("expect=0", "{\"n\":0}\n").await;
     assert_eq!(doubled.code, 409);
-    assert_eq!(doubled.json["details"]["causes"][0], json!({"field": "records", "message": "2", "reason": "TranscriptSize"}));
+    assert_eq!(
+        doubled.json["details"]["causes"][0],
+        json!({"field": "records", "message": "2", "reason": "TranscriptSize"})
+    );
     assert_eq!(append("expect=2", "{\"n\":2}").await.code, 400);
     assert_eq!(server.get(&format!("{path}?since=1")).await.text, "{\"n\":1}\n");
     let follow_path = format!("{path}?follow=true");
@@ -76,7 +80,8 @@ async fn a_transcript_grows_is_followed_sealed_and_goes_with_its_iteration() {
         tokio::join!(server.get(&follow_path), append("expect=2&seal=true", "{\"n\":2}\n"));
     assert_eq!(sealed.json["records"], 3);
     assert_eq!(followed.text.lines().count(), 3);
-    let uid = server.get(&format!("{iterations}/i")).await.json["metadata"]["uid"].as_str().unwrap().to_owned();
+    let uid =
+        server.get(&format!("{iterations}/i")).await.json["metadata"]["uid"].as_str().unwrap().to_owned();
     let file = server.dir.path().join("transcripts").join(format!("{uid}.ndjson"));
     assert!(file.exists());
     server.call(Method::DELETE, &format!("{iterations}/i"), &[], "").await;

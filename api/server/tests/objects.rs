@@ -18,8 +18,11 @@ async fn an_object_is_created_read_changed_and_deleted() {
     assert!(made.uid().is_some() && made.metadata.creation_timestamp.is_some());
     assert_eq!(made.metadata.generation, Some(1));
     let agents = server.agents();
-    let again = agents.create(&PostParams::default(), &serde_json::from_value(agent("builder")).unwrap()).await;
-    assert!(matches!(again, Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists"));
+    let again =
+        agents.create(&PostParams::default(), &serde_json::from_value(agent("builder")).unwrap()).await;
+    assert!(
+        matches!(again, Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists")
+    );
 
     let mut changed = made.clone();
     changed.labels_mut().insert("team".into(), "blue".into());
@@ -43,7 +46,10 @@ async fn an_object_is_created_read_changed_and_deleted() {
     assert!(agents.get_opt("builder").await.unwrap().is_none());
     let missing = server.get(&format!("{AGENTS}/builder")).await;
     assert_eq!(missing.code, 404);
-    assert_eq!(missing.json["details"], json!({"name": "builder", "group": "gcluster.dev", "kind": "agents"}));
+    assert_eq!(
+        missing.json["details"],
+        json!({"name": "builder", "group": "gcluster.dev", "kind": "agents"})
+    );
 }
 
 #[tokio::test]
@@ -52,7 +58,12 @@ async fn what_is_wrong_is_named() {
     let invalid = [
         ("a name", "/metadata/name", json!("No"), "metadata.name"),
         ("a value", "/spec/run", json!("Sometimes"), "spec.run"),
-        ("a text that is not canonical", "/spec/definition", json!("(defagent  \"a\" \"x\")"), "spec.definition"),
+        (
+            "a text that is not canonical",
+            "/spec/definition",
+            json!("(defagent  \"a\" \"x\")"),
+            "spec.definition",
+        ),
         ("another agent", "/spec/definition", json!("(defagent \"b\"\n  \"x\")"), "spec.definition"),
         ("another name", "/spec/agentName", json!("b"), "spec.agentName"),
     ];
@@ -62,7 +73,12 @@ async fn what_is_wrong_is_named() {
         object["spec"]["agentName"] = "a".into();
         *object.pointer_mut(path).unwrap() = value;
         let answer = server.post(AGENTS, &object).await;
-        assert_eq!((answer.code.as_u16(), &answer.json["reason"]), (422, &json!("Invalid")), "{what}: {}", answer.text);
+        assert_eq!(
+            (answer.code.as_u16(), &answer.json["reason"]),
+            (422, &json!("Invalid")),
+            "{what}: {}",
+            answer.text
+        );
         assert_eq!(answer.json["details"]["causes"][0]["field"], field, "{what}: {}", answer.text);
     }
     let mut typo = agent("a");
@@ -81,7 +97,9 @@ async fn what_is_wrong_is_named() {
     object["metadata"]["namespace"] = "nowhere".into();
     let answer = server.post(&elsewhere, &object).await;
     assert_eq!((answer.code.as_u16(), &answer.json["details"]["kind"]), (404, &json!("namespaces")));
-    let proto = server.call(Method::POST, AGENTS, &[("content-type", "application/vnd.kubernetes.protobuf")], "x").await;
+    let proto = server
+        .call(Method::POST, AGENTS, &[("content-type", "application/vnd.kubernetes.protobuf")], "x")
+        .await;
     assert_eq!(proto.code, 415);
     let accept = [("accept", "application/vnd.kubernetes.protobuf")];
     assert_eq!(server.call(Method::GET, AGENTS, &accept, "").await.code, 406);
@@ -188,8 +206,12 @@ async fn selectors_choose_by_label_and_by_field() {
         ("labelSelector=team%3Dblue&limit=1", vec!["a"]),
     ] {
         let list = server.get(&format!("{AGENTS}?{query}")).await;
-        let names: Vec<&str> =
-            list.json["items"].as_array().unwrap().iter().filter_map(|o| o["metadata"]["name"].as_str()).collect();
+        let names: Vec<&str> = list.json["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|o| o["metadata"]["name"].as_str())
+            .collect();
         assert_eq!(names, expected, "{query}");
     }
     assert_eq!(server.get(&format!("{AGENTS}?fieldSelector=spec.definition%3Dx")).await.code, 400);
@@ -217,11 +239,16 @@ async fn an_apply_keeps_what_another_manager_set_and_reports_conflicts() {
     let conflict = agents.patch("a", &by("other"), &Patch::Apply(&definition)).await;
     let Err(kube::Error::Api(status)) = conflict else { panic!("a conflict") };
     assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"));
-    assert!(status.message.contains("author") && status.message.contains(".spec.definition"), "{}", status.message);
+    assert!(
+        status.message.contains("author") && status.message.contains(".spec.definition"),
+        "{}",
+        status.message
+    );
     agents.patch("a", &by("other").force(), &Patch::Apply(&definition)).await.unwrap();
     let unnamed = server.patch(&format!("{AGENTS}/a"), "application/apply-patch+yaml", &definition).await;
     assert_eq!(unnamed.code, 400);
-    let strategic = server.patch(&format!("{AGENTS}/a"), "application/strategic-merge-patch+json", &json!({})).await;
+    let strategic =
+        server.patch(&format!("{AGENTS}/a"), "application/strategic-merge-patch+json", &json!({})).await;
     assert_eq!(strategic.code, 415);
 }
 

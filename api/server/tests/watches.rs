@@ -46,7 +46,11 @@ impl Lines {
 
     async fn expect(&mut self, kind: &str, name: &str) -> Value {
         let event = self.next().await.expect("an event");
-        assert_eq!((event["type"].as_str(), event["object"]["metadata"]["name"].as_str()), (Some(kind), Some(name)), "{event}");
+        assert_eq!(
+            (event["type"].as_str(), event["object"]["metadata"]["name"].as_str()),
+            (Some(kind), Some(name)),
+            "{event}"
+        );
         event
     }
 }
@@ -104,7 +108,10 @@ async fn an_object_that_stops_matching_is_deleted_for_the_watch() {
 #[tokio::test]
 async fn a_watch_ends_in_time_with_a_bookmark_when_something_happened() {
     let server = Server::start().await;
-    let query = format!("timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion={}&fieldSelector=metadata.name%3Dzz", server.store.revision());
+    let query = format!(
+        "timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion={}&fieldSelector=metadata.name%3Dzz",
+        server.store.revision()
+    );
     let mut watch = Lines::open(&server, &query, "*/*").await;
     server.create("a").await;
     let bookmark = watch.next().await.unwrap();

@@ -90,7 +90,7 @@ pub(crate) async fn delete_collection(
                     name: entry.key.name.to_string(),
                     ..write.clone()
                 };
-                all.push(delete_in(tx, &one, live(&write.kind, entry)?, &options)?);
+                all.push(delete_in(tx, &one, live(&write.kind, &entry)?, &options)?);
             }
         }
         Ok(all)

@@ -71,10 +71,9 @@ pub(crate) struct Written {
     pub(crate) warnings: Vec<String>,
 }
 
-/// The newest version of an object: as stored, and as this kind serves it.
+/// The newest version of an object, as its kind serves it.
 #[derive(Clone, Debug)]
 struct Live {
-    entry: Arc<Entry>,
     object: Value,
 }
 
@@ -112,7 +111,7 @@ impl Write {
     }
 
     fn live(&self, tx: &Transaction<'_>) -> ApiResult<Option<Live>> {
-        tx.get(&self.key()).map(|entry| live(&self.kind, entry)).transpose()
+        tx.get(&self.key()).map(|entry| live(&self.kind, &entry)).transpose()
     }
 
     fn not_found(&self) -> ApiError {
@@ -200,9 +199,8 @@ async fn after(api: &Api, kind: &Kind, written: &Written, dry_run: bool) {
     }
 }
 
-fn live(kind: &Kind, entry: Arc<Entry>) -> ApiResult<Live> {
-    let object = served(kind, &entry.value)?;
-    Ok(Live { entry, object })
+fn live(kind: &Kind, entry: &Entry) -> ApiResult<Live> {
+    Ok(Live { object: served(kind, &entry.value)? })
 }
 
 /// The object as the kind serves it.
