@@ -116,12 +116,17 @@ fn agent(before: Option<&Value>, object: &Value) -> Vec<Cause> {
 
 /// Which text the error is about.
 fn definition_cause(definition: &str, methods: &BTreeMap<String, String>, error: &ProgramError) -> Cause {
+    use gcluster_types::sexpr::print::print;
     use gcluster_types::sexpr::program::parse_definition;
     let field = match parse_definition(definition) {
         Err(_) => "spec.definition".to_owned(),
+        Ok(found) if print(&found.form()) != definition => "spec.definition".to_owned(),
         Ok(_) => methods
             .iter()
-            .find(|(name, text)| parse_definition(text).map_or(true, |found| found.name != **name))
+            .find(|(name, text)| {
+                parse_definition(text)
+                    .map_or(true, |found| found.name != **name || print(&found.form()) != **text)
+            })
             .map_or_else(|| "spec.methods".to_owned(), |(name, _)| format!("spec.methods.{name}")),
     };
     let shown: String = definition.chars().take(40).collect();

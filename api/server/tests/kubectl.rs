@@ -77,7 +77,11 @@ async fn kubectl_works_unmodified() {
         ),
         (vec!["explain", "agent.spec.limits"], "", "maxIterations"),
         (vec!["describe", "agent", "a"], "", "Events:"),
-        (vec!["create", "namespace", "team"], "", "created"),
+        (
+            vec!["apply", "-f", "-"],
+            r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"team"}}"#,
+            "created",
+        ),
         (vec!["get", "agents", "-w", "--request-timeout=2s"], "", "stopped"),
         (vec!["delete", "agent", "a", "--timeout=20s"], "", "deleted"),
     ] {
