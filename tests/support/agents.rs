@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// Three agents; each is a loop over a method of its own and all share one more by a pipeline.
-pub const TEAM: &str = "\
+pub(crate) const TEAM: &str = "\
 build(notes):
 \tRead BACKLOG.md, pick one item, build it, commit.
 
@@ -24,12 +24,12 @@ release:
 ";
 
 /// An agent that loops over a shell command, as a manifest.
-pub fn shell_loop(name: &str, script: &str) -> Value {
+pub(crate) fn shell_loop(name: &str, script: &str) -> Value {
     shell(name, script, &format!("(defagent \"{name}\"\n  (pipeline\n    (step \"work\" (loop work))))"))
 }
 
 /// An agent that runs a shell command once, as a manifest.
-pub fn shell_once(name: &str, script: &str) -> Value {
+pub(crate) fn shell_once(name: &str, script: &str) -> Value {
     let mut agent = shell(name, script, &format!("(defagent \"{name}\"\n  \"Work.\")"));
     agent["spec"].as_object_mut().expect("spec").remove("methods");
     agent
@@ -49,6 +49,6 @@ fn shell(name: &str, script: &str, definition: &str) -> Value {
 }
 
 /// Several manifests as one List.
-pub fn list(items: &[Value]) -> String {
+pub(crate) fn list(items: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }

@@ -5,25 +5,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A sealed place to run commands in. Removed when dropped.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     dir: tempfile::TempDir,
 }
 
 /// What a command printed and how it ended.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// Exit code; -1 when a signal ended it.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// Panics with everything printed unless the command ended well.
     #[track_caller]
-    pub fn ok(self) -> Ran {
+    pub(crate) fn ok(self) -> Ran {
         assert_eq!(self.code, 0, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
@@ -31,7 +31,7 @@ impl Ran {
 
 impl Sandbox {
     /// A new empty one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("gcluster-test-").tempdir().expect("temporary directory");
         std::fs::create_dir(dir.path().join("home")).expect("home");
         std::fs::create_dir(dir.path().join("work")).expect("work");
@@ -39,17 +39,17 @@ impl Sandbox {
     }
 
     /// Working directory of the commands.
-    pub fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.dir.path().join("work")
     }
 
     /// Data directory that masters use by default here.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// Writes a file below the working directory.
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.work().join(name);
         std::fs::create_dir_all(path.parent().expect("parent")).expect("directory");
         std::fs::write(&path, text).expect("file");
@@ -57,7 +57,7 @@ impl Sandbox {
     }
 
     /// A `gcluster` command, not yet run. Nothing of the surrounding environment but `PATH` reaches it.
-    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(binary());
         command.args(args).current_dir(self.work()).stdin(Stdio::null());
         self.seal(&mut command);
@@ -65,7 +65,7 @@ impl Sandbox {
     }
 
     /// Gives any command the sealed environment.
-    pub fn seal(&self, command: &mut Command) {
+    pub(crate) fn seal(&self, command: &mut Command) {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -74,13 +74,13 @@ impl Sandbox {
     }
 
     /// Runs `gcluster` to its end.
-    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         ran(&mut self.command(args))
     }
 }
 
 /// Runs any command to its end.
-pub fn ran(command: &mut Command) -> Ran {
+pub(crate) fn ran(command: &mut Command) -> Ran {
     let output = command.output().expect("the command starts");
     Ran {
         code: output.status.code().unwrap_or(-1),
@@ -90,6 +90,6 @@ pub fn ran(command: &mut Command) -> Ran {
 }
 
 /// The binary under test.
-pub fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_gcluster"))
 }

@@ -8,15 +8,15 @@ use super::cli::Sandbox;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Everything after the head, as it came.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 /// The admin token of the sandbox's master, read from its kubeconfig as any client does.
-pub fn token(sandbox: &Sandbox) -> String {
+pub(crate) fn token(sandbox: &Sandbox) -> String {
     let text = std::fs::read_to_string(sandbox.data().join("kubeconfig")).expect("kubeconfig");
     let line = text.lines().find(|l| l.trim_start().starts_with("token:")).expect("a token");
     line.trim_start().trim_start_matches("token:").trim().trim_matches('"').to_owned()
@@ -24,7 +24,7 @@ pub fn token(sandbox: &Sandbox) -> String {
 
 /// Sends one request with `Connection: close` and reads the answer to its end. An error when the connection
 /// failed before an answer came, so that nothing is known of the request.
-pub fn request(
+pub(crate) fn request(
     address: &str,
     method: &str,
     path: &str,
@@ -46,7 +46,7 @@ pub fn request(
 }
 
 /// Sends a request and leaves the answer unread on the socket.
-pub fn send(
+pub(crate) fn send(
     address: &str,
     method: &str,
     path: &str,

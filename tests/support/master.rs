@@ -10,7 +10,7 @@ use super::cli::Sandbox;
 use super::wait::{wait, wait_within};
 
 /// A running master. Killed when dropped, if it still runs.
-pub struct Master {
+pub(crate) struct Master {
     child: Child,
     address: String,
     log: Arc<Mutex<String>>,
@@ -18,12 +18,12 @@ pub struct Master {
 
 impl Master {
     /// Starts one with the rehearsal backend on a free port, with the sandbox's data directory.
-    pub fn start(sandbox: &Sandbox) -> Master {
+    pub(crate) fn start(sandbox: &Sandbox) -> Master {
         Master::start_with(sandbox, &["--backend", "rehearsal"], |_| {})
     }
 
     /// Starts one with further arguments and a changed environment, and waits until it is ready.
-    pub fn start_with(sandbox: &Sandbox, args: &[&str], change: impl FnOnce(&mut Command)) -> Master {
+    pub(crate) fn start_with(sandbox: &Sandbox, args: &[&str], change: impl FnOnce(&mut Command)) -> Master {
         let mut command = sandbox.command(["master", "--addr", "127.0.0.1:0"]);
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         change(&mut command);
@@ -57,39 +57,39 @@ impl Master {
     }
 
     /// `host:port` that it listens on.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// What it logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().expect("log").clone()
     }
 
     /// Process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// SIGKILL, and waits for the process to be gone.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
     }
 
     /// SIGINT, as Ctrl-C sends it.
-    pub fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         signal(self.pid(), "INT");
     }
 
     /// SIGINT, then waits for the end. Panics after 20 s.
-    pub fn stop(&mut self) -> ExitStatus {
+    pub(crate) fn stop(&mut self) -> ExitStatus {
         self.interrupt();
         wait_within(Duration::from_secs(20), "the interrupted master to end", || self.ended())
     }
 
     /// How it ended, if it did.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("wait")
     }
 }
@@ -112,25 +112,25 @@ impl Drop for Master {
 }
 
 /// Sends a signal by name.
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().expect("kill");
     assert!(sent.success(), "kill -{name} {pid}");
 }
 
 /// True when the exit was a signal's.
-pub fn by_signal(status: ExitStatus) -> bool {
+pub(crate) fn by_signal(status: ExitStatus) -> bool {
     status.signal().is_some()
 }
 
 /// `gcluster get KIND NAME -o json`, parsed; `None` while it does not exist.
-pub fn object(sandbox: &Sandbox, kind: &str, name: &str) -> Option<serde_json::Value> {
+pub(crate) fn object(sandbox: &Sandbox, kind: &str, name: &str) -> Option<serde_json::Value> {
     let got = sandbox.run(["get", kind, name, "-o", "json"]);
     (got.code == 0).then(|| serde_json::from_str(&got.stdout).expect("JSON"))
 }
 
 /// Waits until an object satisfies a condition and gives it.
 #[track_caller]
-pub fn wait_object(
+pub(crate) fn wait_object(
     sandbox: &Sandbox,
     kind: &str,
     name: &str,
@@ -141,7 +141,7 @@ pub fn wait_object(
 }
 
 /// The items of a list.
-pub fn objects(sandbox: &Sandbox, kind: &str) -> Vec<serde_json::Value> {
+pub(crate) fn objects(sandbox: &Sandbox, kind: &str) -> Vec<serde_json::Value> {
     let got = sandbox.run(["get", kind, "-o", "json"]).ok();
     let list: serde_json::Value = serde_json::from_str(&got.stdout).expect("JSON");
     list["items"].as_array().expect("items").clone()

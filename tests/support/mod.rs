@@ -1,9 +1,9 @@
 //! What the integration tests share: the real binary in a sealed directory, and waiting.
 
-pub mod agents;
-pub mod cli;
-pub mod http;
-pub mod master;
-pub mod processes;
-pub mod skip;
-pub mod wait;
+pub(crate) mod agents;
+pub(crate) mod cli;
+pub(crate) mod http;
+pub(crate) mod master;
+pub(crate) mod processes;
+pub(crate) mod skip;
+pub(crate) mod wait;

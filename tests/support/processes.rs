@@ -1,7 +1,7 @@
 //! Looking for processes that should not be there.
 
 /// Ids of all processes whose environment holds `text`.
-pub fn with_environment(text: &str) -> Vec<u32> {
+pub(crate) fn with_environment(text: &str) -> Vec<u32> {
     let Ok(proc) = std::fs::read_dir("/proc") else { return Vec::new() };
     proc.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| {
@@ -12,7 +12,7 @@ pub fn with_environment(text: &str) -> Vec<u32> {
 }
 
 /// Resident memory of a process in MiB.
-pub fn resident_mib(pid: u32) -> u64 {
+pub(crate) fn resident_mib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let kib = status
         .lines()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The path of a program, or `None` after saying on standard error which test is skipped and why.
-pub fn program_or_skip(program: &str, test: &str) -> Option<PathBuf> {
+pub(crate) fn program_or_skip(program: &str, test: &str) -> Option<PathBuf> {
     let found = std::env::var_os("PATH").and_then(|path| {
         std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
     });
@@ -14,7 +14,7 @@ pub fn program_or_skip(program: &str, test: &str) -> Option<PathBuf> {
 }
 
 /// Says that a test is skipped, past the test harness's capture of output.
-pub fn say_skipped(test: &str, why: &str) {
+pub(crate) fn say_skipped(test: &str, why: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr().lock(), "SKIPPED {test}: {why}");
 }

@@ -7,13 +7,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Polls until `check` gives a value. Panics with `what` after a minute.
 #[track_caller]
-pub fn wait<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
     wait_within(LIMIT, what, check)
 }
 
 /// Like [`wait`], with a limit of one's own.
 #[track_caller]
-pub fn wait_within<T>(limit: Duration, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_within<T>(limit: Duration, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = check() {
