@@ -179,7 +179,8 @@ async fn resource_answer(
     let addressed = verb != "create"
         || subresource.is_some()
         || (name.is_none() && (namespace.is_some() || !kind.namespaced));
-    if !allowed || !addressed {
+    let nameless = name.is_none() && matches!(verb, "update" | "patch");
+    if !allowed || !addressed || nameless {
         return Err(ApiError::method_not_allowed());
     }
     let (parts, body) = request.into_parts();
