@@ -126,9 +126,8 @@ impl Write {
         mut object: Value,
         warnings: Vec<String>,
     ) -> ApiResult<Written> {
-        let existing = before.is_some();
         if let Some(before) = before
-            && same(&before.object, &object)
+            && same(&before.object, &object, &["resourceVersion"])
         {
             return Ok(Written { object: before.object.clone(), change: Change::Unchanged, warnings });
         }
@@ -140,7 +139,14 @@ impl Write {
             Change::Deleted
         } else {
             tx.put(self.key(), bytes);
-            if existing { Change::Updated } else { Change::Created }
+            match before {
+                // Another owner of the same values is recorded, but nothing that anybody asked for has changed.
+                Some(before) if same(&before.object, &object, &["resourceVersion", "managedFields"]) => {
+                    Change::Unchanged
+                }
+                Some(_) => Change::Updated,
+                None => Change::Created,
+            }
         };
         if self.dry_run {
             // Nothing was stored, so the object keeps the version that it has.
@@ -233,13 +239,13 @@ fn set_revision(object: &mut Value, revision: u64) {
 }
 
 /// Equal but for the version?
-fn same(before: &Value, after: &Value) -> bool {
+fn same(before: &Value, after: &Value, apart_from: &[&str]) -> bool {
     let (Some(a), Some(b)) = (before.as_object(), after.as_object()) else { return before == after };
     let rest = |key: &str| key != "metadata";
     let metadata = |object: &Value| {
         let mut metadata = object["metadata"].clone();
         if let Some(map) = metadata.as_object_mut() {
-            map.remove("resourceVersion");
+            map.retain(|key, _| !apart_from.contains(&key.as_str()));
         }
         metadata
     };
