@@ -238,7 +238,7 @@ fn set_revision(object: &mut Value, revision: u64) {
     }
 }
 
-/// Equal but for the version?
+/// Equal, apart from these fields of the metadata?
 fn same(before: &Value, after: &Value, apart_from: &[&str]) -> bool {
     let (Some(a), Some(b)) = (before.as_object(), after.as_object()) else { return before == after };
     let rest = |key: &str| key != "metadata";
