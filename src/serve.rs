@@ -260,7 +260,9 @@ fn private_directory(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let open = path.metadata()?.permissions().mode() & 0o077 != 0;
     if open && !path.join("state").exists() && std::fs::read_dir(path)?.next().is_some() {
-        return Err(std::io::Error::other("it holds other things and is open to others; name a new directory"));
+        return Err(std::io::Error::other(
+            "it holds other things and is open to others; name a new directory",
+        ));
     }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }

@@ -225,7 +225,9 @@ async fn send_singly(
         }
         applied.clear();
         for (_, desired) in items {
-            applied.push(apply_alone(connection, catalog, desired, Options { dry_run: rehearsal, ..options }).await?);
+            applied.push(
+                apply_alone(connection, catalog, desired, Options { dry_run: rehearsal, ..options }).await?,
+            );
         }
     }
     Ok(applied)

@@ -297,7 +297,8 @@ async fn watch(connection: &Connection, selection: &Selection<'_>, args: &GetArg
 fn keep_newer(list: &mut Value, seen: &str) {
     let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
     let seen = number(seen);
-    for (key, path) in [("rows", "/object/metadata/resourceVersion"), ("items", "/metadata/resourceVersion")] {
+    for (key, path) in [("rows", "/object/metadata/resourceVersion"), ("items", "/metadata/resourceVersion")]
+    {
         if let Some(all) = list.get_mut(key).and_then(Value::as_array_mut) {
             all.retain(|one| number(text(one, path)) > seen);
         }
@@ -414,11 +415,13 @@ mod tests {
             seen.push(format!("{kind} {}", text(&object, "/metadata/resourceVersion")));
             Ok(())
         };
-        let last = follow(canned.connection(), "/watched", Selectors::default(), JSON, "3".into(), each).await;
+        let last =
+            follow(canned.connection(), "/watched", Selectors::default(), JSON, "3".into(), each).await;
         assert_eq!(last.as_deref(), Ok("9"));
         assert_eq!(seen, ["ADDED 5", "MODIFIED 9"]);
         let asked = canned.asked.lock().unwrap().clone();
-        let versions: Vec<_> = asked.iter().filter_map(|line| line.split("resourceVersion=").nth(1)).collect();
+        let versions: Vec<_> =
+            asked.iter().filter_map(|line| line.split("resourceVersion=").nth(1)).collect();
         assert_eq!(versions, ["3", "8"]);
     }
 

@@ -97,8 +97,10 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
     end(master, &mut signals, &data_dir).await?;
     match broken {
         None => Ok(()),
-        Some(part) => Err(Failure::failed(format!("the {part} of the master ended unexpectedly; the log says why"))
-            .hint("the state is kept: start the master again, and please report this")),
+        Some(part) => {
+            Err(Failure::failed(format!("the {part} of the master ended unexpectedly; the log says why"))
+                .hint("the state is kept: start the master again, and please report this"))
+        }
     }
 }
 
@@ -184,7 +186,8 @@ mod tests {
     #[test]
     fn a_directory_in_use_is_named_with_a_way_out() {
         let path = Path::new("/nonexistent/data").to_path_buf();
-        let failure = explain(StartError::DataDirInUse { path: path.clone() }, ([127, 0, 0, 1], 1).into(), &path);
+        let failure =
+            explain(StartError::DataDirInUse { path: path.clone() }, ([127, 0, 0, 1], 1).into(), &path);
         assert!(failure.message.contains("/nonexistent/data") && failure.hints[0].contains("--data-dir"));
     }
 }

@@ -257,7 +257,8 @@ pub(crate) async fn follow_agent(
 
 /// Whether the agent is still there; a master that cannot be reached right now does not say that it is not.
 async fn exists(connection: &Connection, namespace: &str, agent: &str) -> Result<bool> {
-    let path = format!("/apis/gcluster.dev/v1alpha1/namespaces/{}/agents/{}", escape(namespace), escape(agent));
+    let path =
+        format!("/apis/gcluster.dev/v1alpha1/namespaces/{}/agents/{}", escape(namespace), escape(agent));
     match connection.get(&path, JSON).await {
         Ok(_) => Ok(true),
         Err(failure) if failure.kind == Kind::NotFound => Ok(false),
@@ -339,7 +340,8 @@ mod tests {
     #[tokio::test]
     async fn a_cut_connection_is_taken_up_where_it_broke() {
         let first = said("one") + &said("two") + "{\"torn";
-        let canned = Canned::start(vec![answer(PATH, first).cut(), answer(PATH, said("three") + &end())]).await;
+        let canned =
+            Canned::start(vec![answer(PATH, first).cut(), answer(PATH, said("three") + &end())]).await;
         let mut memory = Memory::default();
         let part = Part { follow: true, ..Part::default() };
         show(canned.connection(), "default", "a.b.0", part, &mut memory).await.unwrap();
@@ -351,17 +353,20 @@ mod tests {
     #[tokio::test]
     async fn an_agent_is_followed_from_its_running_iteration_into_the_next() {
         const LIST: &str = "/apis/gcluster.dev/v1alpha1/namespaces/default/iterations?labelSelector=";
-        let item = |name: &str, phase: &str| {
-            serde_json::json!({"metadata": {"name": name, "uid": name}, "status": {"phase": phase}})
+        let item = |name: &str, phase: &str| serde_json::json!({"metadata": {"name": name, "uid": name}, "status": {"phase": phase}});
+        let list = |items: &[Value]| {
+            serde_json::json!({"metadata": {"resourceVersion": "7"}, "items": items}).to_string()
         };
-        let list = |items: &[Value]| serde_json::json!({"metadata": {"resourceVersion": "7"}, "items": items}).to_string();
         let one = [item("a.b.9", "Succeeded"), item("a.b.10", "Running")];
         let two = [item("a.b.10", "Succeeded"), item("a.b.11", "Running"), item("a.b.9", "Succeeded")];
         let canned = Canned::start(vec![
             answer(LIST, list(&one)),
             answer("/apis/gcluster.dev/v1alpha1/namespaces/default/iterations/a.b.10/", said("ten") + &end()),
             answer(LIST, list(&two)),
-            answer("/apis/gcluster.dev/v1alpha1/namespaces/default/iterations/a.b.11/", said("eleven") + &end()),
+            answer(
+                "/apis/gcluster.dev/v1alpha1/namespaces/default/iterations/a.b.11/",
+                said("eleven") + &end(),
+            ),
             answer(LIST, list(&two)),
             answer("/apis/gcluster.dev/v1alpha1/namespaces/default/agents/a", "no such agent").status(404),
         ])
