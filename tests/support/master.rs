@@ -1,7 +1,6 @@
 //! A real `gcluster master` process of a test's own.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -117,10 +116,6 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(sent.success(), "kill -{name} {pid}");
 }
 
-/// True when the exit was a signal's.
-pub(crate) fn by_signal(status: ExitStatus) -> bool {
-    status.signal().is_some()
-}
 
 /// `gcluster get KIND NAME -o json`, parsed; `None` while it does not exist.
 pub(crate) fn object(sandbox: &Sandbox, kind: &str, name: &str) -> Option<serde_json::Value> {
