@@ -56,7 +56,8 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
     assert!(log.contains("Bash") && log.contains("It said hi from the shell"), "{log}");
 
     let credit = phase("credit", "Failed");
-    assert!(credit["status"]["error"].as_str().unwrap().contains("credit balance"), "{credit}");
+    assert!(credit["status"]["error"].as_str().unwrap().contains("redit balance"), "{credit}");
+    assert_eq!(credit["status"]["reason"], "BillingError", "{credit}");
 
     let limit = wait_object(&sandbox, "agent", "limit", "throttled", |o| {
         let conditions = o["status"]["conditions"].as_array().cloned().unwrap_or_default();

@@ -33,14 +33,14 @@ fn up_starts_a_master_applies_the_team_shows_it_and_leaves_it_at_work() {
     for agent in agents {
         assert!(seen.contains(&format!("{agent} created")), "{seen}");
     }
-    assert!(seen.contains("npm install"), "it says how to install claude:\n{seen}");
 
     signal(child.id(), "INT");
     let status = wait("up to end", || child.try_wait().unwrap());
     assert!(status.success() || status.code() == Some(130), "{status:?}");
     let rest: String = lines.map_while(Result::ok).collect();
     let stderr = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
-    assert!((rest + &stderr).contains("gcluster down"), "it says how to stop the master");
+    assert!(stderr.contains("npm install"), "it says how to install claude:\n{stderr}");
+    assert!((rest + &stderr).contains("gcluster down"), "it says how to stop the master:\n{stderr}");
     assert_eq!(objects(&sandbox, "agents").len(), 3);
     wait("the team to work on", || object(&sandbox, "iteration", "bugfixer.fix.1"));
 
