@@ -53,6 +53,12 @@ impl Events {
         note: String,
     ) {
         let note = shortened(&note, 1_000);
+        let object = about.object_ref(&());
+        let name = object.name.as_deref().unwrap_or_default();
+        match type_ {
+            EventType::Normal => tracing::info!(object = name, reason, "{note}"),
+            EventType::Warning => tracing::warn!(object = name, reason, "{note}"),
+        }
         let event = Event {
             type_,
             reason: reason.to_owned(),
@@ -60,7 +66,7 @@ impl Events {
             action: reason.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
+        if let Err(error) = self.recorder.publish(&event, &object).await {
             tracing::debug!(%error, reason, "cannot write an event");
         }
     }

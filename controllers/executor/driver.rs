@@ -96,6 +96,7 @@ impl Run {
         status.now.backend = Some(self.backend.name().to_owned());
         status.now.prompt_excerpt = excerpt(&self.prompt);
         status.write().await?;
+        tracing::info!(iteration = %self.iteration.name_any(), backend = self.backend.name(), "started");
         let launch = self.launch(status.now.session_id.clone().unwrap_or_default());
         let run_dir = launch.run_dir.clone();
         let ended = match self.backend.start(launch).await {
@@ -105,6 +106,12 @@ impl Run {
         drop(permit);
         let ending = ended?;
         let ended = super::record::finish(&mut status, &mut writer, ending, self.ctx.now()).await?;
+        tracing::info!(
+            iteration = %self.iteration.name_any(),
+            phase = ?status.now.phase,
+            reason = status.now.reason.as_deref().unwrap_or_default(),
+            "ended"
+        );
         ended.into_iter().for_each(|ended| self.iterations.observe(ended));
         remove(run_dir).await;
         Ok(())
