@@ -299,12 +299,11 @@ impl Walk<'_> {
     fn prompt(&self, leaf: &Leaf, place: &Place, before: Option<&str>) -> Result<String, Needs> {
         let mut context = BTreeMap::new();
         for (name, text) in &place.context {
-            let wanted = leaf.params.as_ref().is_none_or(|params| params.contains(name));
-            if wanted && leaf.body.contains(&format!("[{name}]")) {
+            if leaf.body.contains(&format!("[{name}]")) {
                 context.insert(name.clone(), self.text(text)?.to_string());
             }
         }
-        Ok(prompt::preceded(before, &prompt::fill(&leaf.body, leaf.params.as_deref(), &context)))
+        Ok(prompt::preceded(before, &prompt::fill(&leaf.body, &context)))
     }
 
     fn text(&self, text: &Text) -> Result<Arc<str>, Needs> {

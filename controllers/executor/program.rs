@@ -55,8 +55,6 @@ pub struct Leaf {
     pub label: String,
     /// The prompt with its slots.
     pub body: String,
-    /// Names of the slots; `None`: whatever is bound.
-    pub params: Option<Vec<String>>,
     /// For a map: the context entry that is split when there is no previous output.
     pub reference: Option<String>,
 }
@@ -90,7 +88,6 @@ impl Program {
                 path: PROMPT.to_owned(),
                 label: PROMPT.to_owned(),
                 body: text.clone(),
-                params: None,
                 reference: None,
             })],
             Body::Pipeline(pipeline) => builder.nodes("", pipeline),
@@ -188,7 +185,7 @@ impl Builder {
         let label = label.to_owned();
         Some(match method.body {
             Body::Prompt(body) => {
-                let leaf = Leaf { path, label, body, params: Some(method.params), reference };
+                let leaf = Leaf { path, label, body, reference };
                 match kind {
                     StepCall::Call { .. } => Node::Call(leaf),
                     StepCall::Map { .. } => Node::Map(leaf),

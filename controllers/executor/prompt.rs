@@ -3,26 +3,24 @@
 //! ```
 //! use gcluster_controllers::executor::prompt::{fill, preceded};
 //! let context = [("topic".to_owned(), "bees".to_owned())].into();
-//! assert_eq!(fill("On [topic] and [x].", Some(&["topic".into(), "x".into()]), &context), "On bees and [x].");
+//! assert_eq!(fill("On [topic] and [x].", &context), "On bees and [x].");
 //! assert_eq!(preceded(Some("An outline."), "Write."), "An outline.\n\nWrite.");
 //! ```
 
 use std::collections::BTreeMap;
 
-/// Replaces every `[param]` of the method's parameters that the context binds; all that it binds when `params` is
-/// `None`. What is put in is not looked at again. Other brackets stay as they are.
-pub fn fill(body: &str, params: Option<&[String]>, context: &BTreeMap<String, String>) -> String {
-    let bound = |name: &str| {
-        let known = params.is_none_or(|params| params.iter().any(|param| param == name));
-        if known { context.get(name) } else { None }
-    };
+/// Replaces every `[name]` that the context binds. What is put in is not looked at again. Other brackets stay
+/// as they are.
+pub fn fill(body: &str, context: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(body.len());
     let mut rest = body;
     while let Some(open) = rest.find('[') {
         out.push_str(&rest[..open]);
         rest = &rest[open..];
         let close = rest[1..].find(['[', ']']).map(|at| at + 1);
-        match close.filter(|at| rest[*at..].starts_with(']')).and_then(|at| Some((at, bound(&rest[1..at])?)))
+        match close
+            .filter(|at| rest[*at..].starts_with(']'))
+            .and_then(|at| Some((at, context.get(&rest[1..at])?)))
         {
             Some((at, value)) => {
                 out.push_str(value);
@@ -72,13 +70,8 @@ mod tests {
             ("", ""),
         ];
         for (body, want) in cases {
-            assert_eq!(fill(body, None, &bound), want, "{body}");
+            assert_eq!(fill(body, &bound), want, "{body}");
         }
-        assert_eq!(
-            fill("[a] [größe]", Some(&["a".into()]), &bound),
-            "1 [größe]",
-            "only what the method takes"
-        );
     }
 
     #[test]
@@ -93,7 +86,7 @@ mod tests {
     proptest! {
         #[test]
         fn without_bindings_nothing_changes(body in "(?s)[\\[\\]a-c ]{0,60}") {
-            prop_assert_eq!(fill(&body, None, &BTreeMap::new()), body);
+            prop_assert_eq!(fill(&body, &BTreeMap::new()), body);
         }
     }
 }
