@@ -116,7 +116,6 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(sent.success(), "kill -{name} {pid}");
 }
 
-
 /// `gcluster get KIND NAME -o json`, parsed; `None` while it does not exist.
 pub(crate) fn object(sandbox: &Sandbox, kind: &str, name: &str) -> Option<serde_json::Value> {
     let got = sandbox.run(["get", kind, name, "-o", "json"]);
