@@ -7,7 +7,7 @@ use gcluster_types::transcript::{Entry, Record};
 use serde_json::Value;
 
 use super::objects::{self, Selectors, text};
-use super::output::table::natural;
+use super::output::{note, table::natural};
 use crate::client::{Connection, JSON, escape, query};
 use crate::exit::{Failure, Kind, Result};
 use crate::render::transcript::{Conversation, heading};
@@ -115,7 +115,7 @@ async fn read(
                 }
             },
             Err(failure) if failure.kind == Kind::Unreachable && follow => {
-                let since = *lost.get_or_insert_with(tokio::time::Instant::now);
+                let since = *lost.get_or_insert_with(waiting);
                 if since.elapsed() > PATIENCE {
                     return Err(failure);
                 }
@@ -194,6 +194,12 @@ pub(crate) fn heading_of(iteration: &Value) -> Line {
     heading(text(iteration, "/metadata/name"), &detail)
 }
 
+/// The beginning of a wait for the master, said once.
+fn waiting() -> tokio::time::Instant {
+    note("the master does not answer; waiting for it to come back");
+    tokio::time::Instant::now()
+}
+
 /// Follows an agent from its newest iteration on, each following iteration after the one before, until the agent
 /// is deleted.
 pub(crate) async fn follow_agent(
@@ -210,7 +216,7 @@ pub(crate) async fn follow_agent(
         let (all, version) = match iterations_of(connection, namespace, agent).await {
             Ok(found) => found,
             Err(failure) if failure.kind == Kind::Unreachable => {
-                if lost.get_or_insert_with(tokio::time::Instant::now).elapsed() > PATIENCE {
+                if lost.get_or_insert_with(waiting).elapsed() > PATIENCE {
                     return Err(failure);
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
