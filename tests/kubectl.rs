@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::agents::{list, shell_loop};
 use crate::support::cli::{Ran, Sandbox, ran};
 use crate::support::master::{Master, wait_object};
-use crate::support::skip::program_or_skip;
+use crate::support::skip::kubectl_or_skip;
 
 struct Kubectl<'a> {
     sandbox: &'a Sandbox,
@@ -27,8 +27,7 @@ impl Kubectl<'_> {
 
 #[test]
 fn kubectl_gets_describes_applies_patches_explains_waits_and_deletes() {
-    let Some(program) =
-        program_or_skip("kubectl", "kubectl_gets_describes_applies_patches_explains_waits_and_deletes")
+    let Some(program) = kubectl_or_skip("kubectl_gets_describes_applies_patches_explains_waits_and_deletes")
     else {
         return;
     };
@@ -88,7 +87,7 @@ fn kubectl_gets_describes_applies_patches_explains_waits_and_deletes() {
 #[test]
 fn kubectl_watches() {
     use std::io::{BufRead, BufReader};
-    let Some(program) = program_or_skip("kubectl", "kubectl_watches") else { return };
+    let Some(program) = kubectl_or_skip("kubectl_watches") else { return };
     let sandbox = Sandbox::new();
     let _master = Master::start(&sandbox);
     let mut command = Command::new(program);
