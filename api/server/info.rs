@@ -134,7 +134,11 @@ pub(crate) async fn answer(
         Page::OpenApiV2 => {
             let accept =
                 request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-            if !accept.is_empty() && !["json", "*/*"].iter().any(|media| accept.contains(media)) {
+            let json = accept.is_empty() || ["json", "*/*"].iter().any(|media| accept.contains(media));
+            if !json && accept.contains(openapi::PROTOBUF) {
+                return Ok(text(openapi::v2_protobuf(registry, api.version()), openapi::PROTOBUF));
+            }
+            if !json {
                 return Err(ApiError::not_acceptable());
             }
             openapi::v2(registry, api.version())

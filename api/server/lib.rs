@@ -22,6 +22,7 @@ mod identity;
 mod info;
 mod metrics;
 mod negotiate;
+mod protobuf;
 mod query;
 mod read;
 mod routes;

@@ -6,6 +6,7 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
+use crate::protobuf;
 use crate::query::Query;
 use crate::status::{ApiError, ApiResult};
 use crate::table::IncludeObject;
@@ -95,7 +96,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> String {
     }
 }
 
-/// Reads an object from a body, JSON or YAML.
+/// Reads an object from a body: JSON, YAML, or protobuf of a built-in kind.
 ///
 /// # Errors
 /// 415 for other media types, 400 for what cannot be read.
@@ -103,6 +104,7 @@ pub(crate) fn parse(content_type: &str, bytes: &[u8]) -> ApiResult<Value> {
     let text = match content_type {
         "application/json" => return json(bytes),
         media if media.ends_with("+json") => return json(bytes),
+        protobuf::MEDIA_TYPE => return protobuf::decode(bytes),
         "application/yaml" | "text/yaml" | "application/x-yaml" | "application/apply-patch+yaml" => bytes,
         other => {
             return Err(ApiError::unsupported_media_type(format!(

@@ -6,11 +6,14 @@
 
 mod definitions;
 mod paths;
+mod protobuf;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::kinds::{Kind, Registry};
+
+pub(crate) use protobuf::MEDIA_TYPE as PROTOBUF;
 
 /// Which version of OpenAPI a document is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,11 @@ pub fn v2(registry: &Registry, server_version: &str) -> Value {
         "paths": paths::of(&kinds, Dialect::V2),
         "definitions": definitions::of(&kinds, Dialect::V2),
     })
+}
+
+/// [`v2`] in protobuf, without the paths, for clients that accept nothing else.
+pub fn v2_protobuf(registry: &Registry, server_version: &str) -> Vec<u8> {
+    protobuf::encode(&v2(registry, server_version))
 }
 
 /// Name of a kind's definition, such as `dev.gcluster.v1alpha1.Agent`.
