@@ -135,7 +135,7 @@ pub(crate) async fn answer(
             let accept =
                 request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
             let json = accept.is_empty() || ["json", "*/*"].iter().any(|media| accept.contains(media));
-            if !json && accept.contains(openapi::PROTOBUF) {
+            if !json && openapi::accepts_protobuf(accept) {
                 return Ok(text(openapi::v2_protobuf(registry, api.version()), openapi::PROTOBUF));
             }
             if !json {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::kinds::{Kind, Registry};
 
-pub(crate) use protobuf::MEDIA_TYPE as PROTOBUF;
+pub(crate) use protobuf::{MEDIA_TYPE as PROTOBUF, accepted as accepts_protobuf};
 
 /// Which version of OpenAPI a document is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

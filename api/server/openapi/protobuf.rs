@@ -8,7 +8,14 @@ use serde_json::{Map, Value};
 use crate::protobuf::wire::Writer;
 
 /// Media type of the encoded document.
-pub(crate) const MEDIA_TYPE: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+pub(crate) const MEDIA_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// What kubectl asks for; it is no media type by the standard, so it is never answered.
+const ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// Does an `Accept` header take the document in protobuf?
+pub(crate) fn accepted(accept: &str) -> bool {
+    accept.contains(MEDIA_TYPE) || accept.contains(ASKED)
+}
 
 /// Encodes a v2 document: its version, title and definitions.
 pub(super) fn encode(document: &Value) -> Vec<u8> {
