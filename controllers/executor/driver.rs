@@ -24,6 +24,7 @@ use super::record::{Ending, StatusWriter};
 use super::transcript::{Reader, Writer};
 use crate::Context;
 use crate::backend::{Backend, BackendEvent, Finished, Launch, Outcome, Running, StartError};
+use crate::control_loop::jittered;
 use crate::error::Result;
 use crate::informer::Index;
 use crate::report::excerpt;
@@ -32,6 +33,8 @@ use crate::report::excerpt;
 const FLUSH: Duration = Duration::from_millis(200);
 /// Least time between two writes of the counters.
 const COUNTERS: Duration = Duration::from_secs(1);
+/// Pause after an iteration that could not be recorded.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Everything that one run needs.
 pub(super) struct Run {
@@ -47,18 +50,24 @@ pub(super) struct Run {
 }
 
 /// Runs one iteration to its end. Everything that people should know is in its objects afterwards.
-pub(super) async fn drive(run: Run) {
+pub(super) async fn drive(mut run: Run) {
     let name = run.iteration.name_any();
     if let Err(error) = run.drive().await {
         match error.code() {
             Some(404) => tracing::info!(iteration = %name, "an iteration was deleted while it ran"),
-            _ => tracing::warn!(iteration = %name, %error, "an iteration could not be recorded to its end"),
+            _ => {
+                tracing::warn!(iteration = %name, %error, "an iteration could not be recorded to its end");
+                // Giving the claim back lets it be tried again: not at once, or a full disk would keep us busy.
+                let asked = run.claim.stop.wait_for(Option::is_some);
+                // Whether it was asked for or the time is over, the claim goes back.
+                let _ = tokio::time::timeout(jittered(RETRY), asked).await;
+            }
         }
     }
 }
 
 impl Run {
-    async fn drive(mut self) -> Result<()> {
+    async fn drive(&mut self) -> Result<()> {
         let stopped = |claim: &mut Claim| {
             let mut stop = claim.stop.clone();
             async move { stop.wait_for(Option::is_some).await.ok().and_then(|reason| *reason) }

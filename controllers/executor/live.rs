@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use gcluster_types::Agent;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::{mpsc, watch};
 
 use super::plan::StopReason;
 
@@ -21,10 +23,13 @@ struct State {
     /// Numbers that were given out, so that one is not given again when its object was deleted uncounted.
     given: HashMap<(String, String), i64>,
     closing: bool,
+    /// Told of every claim that is given back.
+    wake: Option<mpsc::UnboundedSender<ObjectRef<Agent>>>,
 }
 
 struct Entry {
     agent: String,
+    look_at: ObjectRef<Agent>,
     stop: watch::Sender<Option<StopReason>>,
 }
 
@@ -41,14 +46,22 @@ impl Live {
         Self { state: Arc::default(), count: Arc::new(watch::Sender::new(0)) }
     }
 
+    /// Agents that a claim was given back for, from now on. What the objects said while it was held may have
+    /// kept a reconcile from acting (a finalizer, a leftover), and no object changes when it goes.
+    pub(super) fn returned(&self) -> mpsc::UnboundedReceiver<ObjectRef<Agent>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state().wake = Some(sender);
+        receiver
+    }
+
     /// Claims an iteration; `None` when it is claimed already or the process is about to end.
-    pub(super) fn claim(&self, uid: &str, agent: &str) -> Option<Claim> {
+    pub(super) fn claim(&self, uid: &str, agent: &str, look_at: ObjectRef<Agent>) -> Option<Claim> {
         let mut state = self.state();
         if state.closing || state.runs.contains_key(uid) {
             return None;
         }
         let (stop, receiver) = watch::channel(None);
-        state.runs.insert(uid.to_owned(), Entry { agent: agent.to_owned(), stop });
+        state.runs.insert(uid.to_owned(), Entry { agent: agent.to_owned(), look_at, stop });
         self.count.send_replace(state.runs.len());
         Some(Claim { live: self.clone(), uid: uid.to_owned(), stop: receiver })
     }
@@ -112,7 +125,10 @@ impl Live {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut state = self.live.state();
-        state.runs.remove(&self.uid);
+        if let (Some(entry), Some(wake)) = (state.runs.remove(&self.uid), &state.wake) {
+            // Nobody listens when the controller has ended.
+            let _ = wake.send(entry.look_at);
+        }
         self.live.count.send_replace(state.runs.len());
     }
 }
@@ -124,8 +140,10 @@ mod tests {
     #[tokio::test]
     async fn an_iteration_is_claimed_once_and_closing_waits_for_all() {
         let live = Live::new();
-        let claim = live.claim("i", "a").unwrap();
-        assert!(live.claim("i", "a").is_none());
+        let mut returned = live.returned();
+        let a = || ObjectRef::<Agent>::new("a").within("default");
+        let claim = live.claim("i", "a", a()).unwrap();
+        assert!(live.claim("i", "a", a()).is_none());
         assert_eq!(live.of_agent("a").len(), 1);
         live.stop("i", StopReason::Stopped);
         live.stop("i", StopReason::Deleted);
@@ -137,7 +155,8 @@ mod tests {
         });
         drop(claim);
         assert_eq!(closing.await.unwrap(), 0);
-        assert!(live.claim("j", "a").is_none(), "nothing begins while the process ends");
+        assert_eq!(returned.recv().await, Some(a()), "whoever waits for the end looks again");
+        assert!(live.claim("j", "a", a()).is_none(), "nothing begins while the process ends");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use gcluster_types::{Agent, AgentRevision, Iteration, IterationSpec, labels};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
@@ -89,7 +90,10 @@ impl Executor {
         };
         let iterations = shared.iterations.follow(Api::all(client.clone()), deleted);
         let revisions = shared.revisions.follow(Api::all(client), |_| {});
-        let triggers = futures::stream::select(iterations.boxed(), revisions.boxed());
+        let mut returned = shared.live.returned();
+        let returned = futures::stream::poll_fn(move |cx| returned.poll_recv(cx));
+        let watched = futures::stream::select(iterations.boxed(), revisions.boxed());
+        let triggers = futures::stream::select(watched, returned);
         let ctx = shared.ctx.clone();
         control_loop::run(&ctx, "executor", triggers.boxed(), move |agent| {
             let shared = shared.clone();
@@ -246,7 +250,7 @@ impl Shared {
         self.iterations.observe(iteration.clone());
         let uid = iteration.uid().unwrap_or_default();
         // Claimed already: it runs.
-        let Some(claim) = self.live.claim(&uid, &owner) else { return Ok(()) };
+        let Some(claim) = self.live.claim(&uid, &owner, ObjectRef::from_obj(&**agent)) else { return Ok(()) };
         let run = Run {
             ctx: self.ctx.clone(),
             pace: self.pace.clone(),
