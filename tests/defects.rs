@@ -63,7 +63,8 @@ fn d04_nobody_without_the_token_and_no_web_page_can_write() {
     let kind = ("Content-Type", "application/json");
     let auth = format!("Bearer {}", token(&sandbox));
     let admin = ("Authorization", auth.as_str());
-    let cases: [(&str, Vec<(&str, &str)>, u16); 4] = [
+    type Headers<'a> = Vec<(&'a str, &'a str)>;
+    let cases: [(&str, Headers<'_>, u16); 4] = [
         ("no token", vec![kind], 401),
         ("a wrong token", vec![kind, ("Authorization", "Bearer guess")], 401),
         ("a page of another origin", vec![kind, admin, ("Origin", "https://evil.example")], 403),

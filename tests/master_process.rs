@@ -134,7 +134,8 @@ fn agents_go_on_after_a_restart_without_another_apply() {
 
 #[test]
 fn damaged_state_is_kept_aside_and_the_master_starts_fresh() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 3] = [
         ("truncated", |bytes| bytes.truncate(bytes.len() / 2)),
         ("garbage", |bytes| bytes.fill(0x5a)),
         ("bits flipped", |bytes| {

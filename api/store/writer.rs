@@ -18,6 +18,10 @@ use crate::{Batch, TransactError, Transaction};
 
 /// How a waiting writer learns what became of its transaction; dropped when the store is closed.
 pub(crate) type Answer = oneshot::Receiver<Result<(), Arc<str>>>;
+/// The other end of an [`Answer`].
+type Waiting = oneshot::Sender<Result<(), Arc<str>>>;
+/// What a closure came to, and what to wait for before saying so.
+type Proposed<R, E> = (Result<R, E>, Option<Answer>);
 
 /// What the store and its journal share.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ pub(crate) struct Writer {
     /// Taken by the journal and not yet durable.
     in_flight: Vec<Arc<Batch>>,
     /// Who waits for which revision.
-    waiting: BTreeMap<u64, Vec<oneshot::Sender<Result<(), Arc<str>>>>>,
+    waiting: BTreeMap<u64, Vec<Waiting>>,
     /// No journal will answer any more.
     abandoned: bool,
 }
@@ -72,7 +76,7 @@ impl Shared {
     pub(crate) fn propose<R, E>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
-    ) -> Result<(Result<R, E>, Option<Answer>), TransactError<E>> {
+    ) -> Result<Proposed<R, E>, TransactError<E>> {
         let mut writer = self.writer();
         if self.closed.load(Ordering::Acquire) {
             return Err(TransactError::Closed);
