@@ -5,6 +5,8 @@
 //! anything else HTTP/1.1, or HTTP/2 with prior knowledge; on loopback addresses only
 //! ```
 
+mod stall;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+use stall::Stalling;
+
 use crate::security::{Local, Security, guarded};
 use crate::{Api, Closing};
 
@@ -33,6 +37,8 @@ const MAX_CONNECTIONS: usize = 8192;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time that requests have to end once the server stops.
 const END_TIMEOUT: Duration = Duration::from_millis(2500);
+/// Longest time that a client may take no byte of what it is sent.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -116,13 +122,13 @@ impl Server {
             _ => return,
         }
         if first == [TLS_HANDSHAKE] {
-            match timeout(HEAD_TIMEOUT, self.tls.accept(stream)).await {
+            match timeout(HEAD_TIMEOUT, self.tls.accept(Stalling::new(stream, STALL_TIMEOUT))).await {
                 Ok(Ok(stream)) => self.http(stream, local).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
         } else if self.plain {
-            self.http(stream, local).await;
+            self.http(Stalling::new(stream, STALL_TIMEOUT), local).await;
         } else {
             let text = "this address takes TLS only\n";
             let answer = format!(

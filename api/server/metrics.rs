@@ -24,6 +24,13 @@ struct Counters {
 #[derive(Debug)]
 pub(crate) struct Watching(Metrics);
 
+impl Watching {
+    /// Watches that are open, this one included.
+    pub(crate) fn open(&self) -> i64 {
+        self.0.0.watchers.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for Watching {
     fn drop(&mut self) {
         self.0.0.watchers.fetch_sub(1, Ordering::Relaxed);

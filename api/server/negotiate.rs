@@ -1,5 +1,7 @@
 //! What a client sends and what it wants back.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -10,6 +12,9 @@ use crate::protobuf;
 use crate::query::Query;
 use crate::status::{ApiError, ApiResult};
 use crate::table::IncludeObject;
+
+/// Longest time that the body of a request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +83,12 @@ pub(crate) fn accept(headers: &HeaderMap, query: &Query) -> ApiResult<Accepted> 
 /// Reads a whole body.
 ///
 /// # Errors
-/// 413 above the limit, 400 when the client breaks off.
+/// 413 above the limit, 400 when the client breaks off, 408 when it takes too long.
 pub(crate) async fn read(body: Body, limit: usize) -> ApiResult<Bytes> {
-    match Limited::new(body, limit).collect().await {
+    let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await else {
+        return Err(ApiError::request_timeout(BODY_TIMEOUT));
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::too_large(limit)),
         Err(error) => Err(ApiError::bad_request(format!("the request body could not be read: {error}"))),

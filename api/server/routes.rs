@@ -124,7 +124,7 @@ async fn handle(State(api): State<Api>, request: Request<Body>) -> Response {
             let verb = verb(request.method(), &place, &query);
             let resource = place.kind.qualified();
             let result = match permit(identity, verb, &place) {
-                Ok(()) => resource_answer(&api, verb, place, &query, request).await,
+                Ok(()) => resource_answer(&api, identity, verb, place, &query, request).await,
                 Err(error) => Err(error),
             };
             (verb, resource, result)
@@ -165,6 +165,7 @@ fn permit(identity: Identity, verb: &str, place: &Place) -> ApiResult<()> {
 
 async fn resource_answer(
     api: &Api,
+    identity: Identity,
     verb: &'static str,
     place: Place,
     query: &Query,
@@ -199,7 +200,7 @@ async fn resource_answer(
     match verb {
         "get" => return read::get(api, &kind, ns, object_name, accepted),
         "list" => return read::list(api, &kind, namespace.as_deref(), query, accepted),
-        "watch" => return read::watch(api, &kind, namespace.as_deref(), query, accepted),
+        "watch" => return read::watch(api, &kind, namespace.as_deref(), query, accepted, identity),
         _ => {}
     }
     let is_bundle = kind.plural == "bundles" && kind.verbs == ["create"];
@@ -249,7 +250,11 @@ async fn resource_answer(
 
 fn written(kind: &Kind, written: Written, accepted: Accepted) -> ApiResult<Response> {
     let code = if written.change == Change::Created { StatusCode::CREATED } else { StatusCode::OK };
-    warned(read::answer(kind, code, &written.object, accepted)?, &written.warnings)
+    let response = match written.bytes {
+        Some(bytes) if read::plain(kind, accepted) => read::raw_json(code, bytes),
+        _ => read::answer(kind, code, &written.object, accepted)?,
+    };
+    warned(response, &written.warnings)
 }
 
 /// Adds `Warning` headers, few enough for every client's header limit.

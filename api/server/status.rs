@@ -5,6 +5,8 @@
 //!  "message":"agents.gcluster.dev \"x\" not found","details":{"name":"x","group":"gcluster.dev","kind":"agents"}}
 //! ```
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -206,6 +208,17 @@ impl ApiError {
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("the request body is too large: at most {limit} bytes are allowed");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+    }
+
+    /// The body of the request did not come in time.
+    pub(crate) fn request_timeout(limit: Duration) -> Self {
+        let message = format!("the request body did not come within {} seconds", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
+    }
+
+    /// Too many of something are open; may be tried again.
+    pub(crate) fn too_many(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).retry_after(1)
     }
 
     pub(crate) fn unsupported_media_type(message: impl Into<String>) -> Self {

@@ -39,7 +39,7 @@ pub(crate) fn get(
 }
 
 /// True when stored bytes can be sent as they are.
-fn plain(kind: &Kind, accepted: Accepted) -> bool {
+pub(crate) fn plain(kind: &Kind, accepted: Accepted) -> bool {
     accepted.form == Form::Object && !accepted.yaml && kind.view == View::Stored
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{empty_table, plain, shaped};
+use crate::identity::Identity;
 use crate::kinds::Kind;
 use crate::metrics::Watching;
 use crate::negotiate::{Accepted, Form};
@@ -28,6 +29,8 @@ use crate::{Api, Closing};
 const BOOKMARK_EVERY: Duration = Duration::from_secs(10);
 /// How long before the end of a watch its last bookmark is sent.
 const LAST_BOOKMARK: Duration = Duration::from_millis(500);
+/// Most watches that are open at once before further ones are refused; the master's own are not.
+const MAX_WATCHES: i64 = 4096;
 /// Chunks of the initial state.
 const CHUNK: usize = 256 << 10;
 
@@ -58,7 +61,12 @@ pub(crate) fn watch(
     namespace: Option<&str>,
     query: &Query,
     accepted: Accepted,
+    identity: Identity,
 ) -> ApiResult<Response> {
+    let counted = api.metrics().watching();
+    if identity != Identity::Master && counted.open() > MAX_WATCHES {
+        return Err(ApiError::too_many(format!("{MAX_WATCHES} watches are open already: try again later")));
+    }
     let selector = Selector::parse(kind, query.get("labelSelector"), query.get("fieldSelector"))?;
     let bookmarks = query.flag("allowWatchBookmarks");
     let version = query.number("resourceVersion")?;
@@ -114,7 +122,7 @@ pub(crate) fn watch(
         until: now + Duration::from_secs(seconds),
         ended: false,
         closing: api.closing(),
-        _counted: api.metrics().watching(),
+        _counted: counted,
     };
     let body = stream::unfold(state, |mut state| async move {
         let chunk = state.next().await?;

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bundles;
+mod concurrency;
 mod kubectl;
+mod limits;
 mod objects;
 mod socket;
 mod support;

@@ -11,6 +11,9 @@ use crate::support::{AGENTS, Server, agent, iteration};
 
 const MERGE: &str = "application/merge-patch+json";
 
+/// The envelope of an agent, which is served as JSON only.
+const PROTOBUF_AGENT: &str = "k8s\0\n\u{1e}\n\u{15}gcluster.dev/v1alpha1\u{12}\u{5}Agent";
+
 #[tokio::test]
 async fn an_object_is_created_read_changed_and_deleted() {
     let server = Server::start().await;
@@ -98,7 +101,12 @@ async fn what_is_wrong_is_named() {
     let answer = server.post(&elsewhere, &object).await;
     assert_eq!((answer.code.as_u16(), &answer.json["details"]["kind"]), (404, &json!("namespaces")));
     let proto = server
-        .call(Method::POST, AGENTS, &[("content-type", "application/vnd.kubernetes.protobuf")], "x")
+        .call(
+            Method::POST,
+            AGENTS,
+            &[("content-type", "application/vnd.kubernetes.protobuf")],
+            PROTOBUF_AGENT,
+        )
         .await;
     assert_eq!(proto.code, 415);
     let accept = [("accept", "application/vnd.kubernetes.protobuf")];

@@ -77,7 +77,8 @@ async fn only_a_token_opens_the_door_and_no_web_page_gets_in() {
     let body = agent("a").to_string();
     let other = format!("http://localhost:{}", listening.address.port());
     let own = format!("http://{}", listening.address);
-    let cases: [(&str, &str, &str, Vec<(&str, &str)>, u16); 13] = [
+    type Headers<'a> = Vec<(&'a str, &'a str)>;
+    let cases: [(&str, &str, &str, Headers<'_>, u16); 13] = [
         ("no token", "POST", AGENTS, vec![], 401),
         ("a wrong token", "GET", AGENTS, vec![("authorization", "Bearer guess")], 401),
         ("another scheme", "GET", AGENTS, vec![("authorization", "Basic eDp5")], 401),

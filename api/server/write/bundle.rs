@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::patch::apply_in;
+use super::early::Early;
+use super::patch::applied;
 use super::{Change, Write, text, transact};
 use crate::Api;
 use crate::status::{ApiError, ApiResult};
@@ -37,10 +38,18 @@ pub(crate) async fn bundle(
         .map(|(index, item)| item_write(api, &write, index, item))
         .collect::<ApiResult<_>>()?;
     let dry_run = write.dry_run;
+    let items: Vec<(Write, Value, Early)> = items
+        .into_iter()
+        .map(|(item, object)| {
+            let early = Early::prepare(api, &item, |live| applied(&item, live, &object, force));
+            (item, object, early)
+        })
+        .collect();
     let (revision, results) = transact(api, dry_run, |tx| {
         let mut results = Vec::with_capacity(items.len());
-        for (index, (item, object)) in items.into_iter().enumerate() {
-            let written = apply_in(tx, &item, object, force)
+        for (index, (item, object, early)) in items.into_iter().enumerate() {
+            let written = early
+                .settle(tx, &item, |live| applied(&item, live, &object, force))
                 .map_err(|error| error.of_item(index, &item.kind.kind, &item.namespace, &item.name))?;
             results.push((item, written));
         }

@@ -164,5 +164,5 @@ fn delete_in(
     let mut last = before.object;
     set_revision(&mut last, tx.revision());
     tx.delete(&write.key(), stored(kind, &last)?);
-    Ok(Written { object: last, change: Change::Deleted, warnings: Vec::new() })
+    Ok(Written { object: last, bytes: None, change: Change::Deleted, warnings: Vec::new() })
 }

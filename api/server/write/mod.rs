@@ -8,6 +8,7 @@
 mod bundle;
 mod create;
 mod delete;
+mod early;
 mod patch;
 mod prepare;
 mod update;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gcluster_store::{Entry, Key, TransactError, Transaction};
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub(crate) use bundle::bundle;
 pub(crate) use create::create;
@@ -66,6 +67,8 @@ pub(crate) enum Change {
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) object: Value,
+    /// The same as JSON, when that is what is stored.
+    pub(crate) bytes: Option<Bytes>,
     pub(crate) change: Change,
     /// Texts for `Warning` headers.
     pub(crate) warnings: Vec<String>,
@@ -129,11 +132,18 @@ impl Write {
         if let Some(before) = before
             && same(&before.object, &object, &["resourceVersion"])
         {
-            return Ok(Written { object: before.object.clone(), change: Change::Unchanged, warnings });
+            return Ok(Written {
+                object: before.object.clone(),
+                bytes: None,
+                change: Change::Unchanged,
+                warnings,
+            });
         }
         let gone = !object["metadata"]["deletionTimestamp"].is_null() && !held(&self.kind, &object);
         set_revision(&mut object, tx.revision());
         let bytes = stored(&self.kind, &object)?;
+        let plain = self.kind.view == View::Stored && !self.dry_run;
+        let shown = plain.then(|| bytes.clone());
         let change = if gone {
             tx.delete(&self.key(), bytes);
             Change::Deleted
@@ -162,7 +172,7 @@ impl Write {
                 }
             }
         }
-        Ok(Written { object, change, warnings })
+        Ok(Written { object, bytes: shown, change, warnings })
     }
 }
 
@@ -241,17 +251,18 @@ fn set_revision(object: &mut Value, revision: u64) {
 /// Equal, apart from these fields of the metadata?
 fn same(before: &Value, after: &Value, apart_from: &[&str]) -> bool {
     let (Some(a), Some(b)) = (before.as_object(), after.as_object()) else { return before == after };
-    let rest = |key: &str| key != "metadata";
-    let metadata = |object: &Value| {
-        let mut metadata = object["metadata"].clone();
-        if let Some(map) = metadata.as_object_mut() {
-            map.retain(|key, _| !apart_from.contains(&key.as_str()));
-        }
-        metadata
+    let equal = |a: &Map<String, Value>, b: &Map<String, Value>, skip: &[&str]| {
+        let counts =
+            |map: &Map<String, Value>| map.keys().filter(|key| !skip.contains(&key.as_str())).count();
+        counts(a) == counts(b)
+            && a.iter().all(|(key, value)| skip.contains(&key.as_str()) || b.get(key) == Some(value))
     };
-    a.len() == b.len()
-        && a.iter().filter(|(key, _)| rest(key)).all(|(key, value)| b.get(key) == Some(value))
-        && metadata(before) == metadata(after)
+    equal(a, b, &["metadata"])
+        && match (a.get("metadata").and_then(Value::as_object), b.get("metadata").and_then(Value::as_object))
+        {
+            (Some(a), Some(b)) => equal(a, b, apart_from),
+            (a, b) => a == b,
+        }
 }
 
 /// Does something keep the object although it is to be deleted?

@@ -1,9 +1,9 @@
 //! Patches: merge, JSON, server-side apply, and strategic merge for the built-in kinds.
 
-use gcluster_store::Transaction;
 use serde_json::Value;
 
-use super::{Write, Written, after, check_namespace, text, transact};
+use super::early::{Early, Made};
+use super::{Live, Write, Written, after, text, transact};
 use crate::admission;
 use crate::patch::apply::ApplyError;
 use crate::patch::{apply, json, merge};
@@ -54,17 +54,18 @@ impl Patch {
 
 /// Patches an object, or one part of it; an apply creates what is not there.
 pub(crate) async fn patch(api: &Api, write: Write, patch: Patch) -> ApiResult<Written> {
-    let written = transact(api, write.dry_run, |tx| match patch {
-        Patch::Apply { object, force } => apply_in(tx, &write, object, force),
-        Patch::Merge(_) | Patch::Json(_) => patch_in(tx, &write, &patch),
-    })
-    .await?;
+    let work = |live: Option<&Live>| match &patch {
+        Patch::Apply { object, force } => applied(&write, live, object, *force),
+        Patch::Merge(_) | Patch::Json(_) => patched(&write, live, &patch),
+    };
+    let early = Early::prepare(api, &write, work);
+    let written = transact(api, write.dry_run, |tx| early.settle(tx, &write, work)).await?;
     after(api, &write.kind, &written, write.dry_run).await;
     Ok(written)
 }
 
-fn patch_in(tx: &mut Transaction<'_>, write: &Write, patch: &Patch) -> ApiResult<Written> {
-    let live = write.live(tx)?.ok_or_else(|| write.not_found())?;
+fn patched(write: &Write, live: Option<&Live>, patch: &Patch) -> Made {
+    let live = live.ok_or_else(|| write.not_found())?;
     let mut object = live.object.clone();
     match patch {
         Patch::Json(patch) => json::apply(&mut object, patch)
@@ -76,19 +77,14 @@ fn patch_in(tx: &mut Transaction<'_>, write: &Write, patch: &Patch) -> ApiResult
             merge::apply(&mut object, patch);
         }
     }
-    let warnings = write.prepare(Some(&live), &mut object, false)?;
-    write.store(tx, Some(&live), object, warnings)
+    let warnings = write.prepare(Some(live), &mut object, false)?;
+    Ok((object, warnings))
 }
 
-/// Server-side apply within a transaction.
-pub(super) fn apply_in(
-    tx: &mut Transaction<'_>,
-    write: &Write,
-    mut applied: Value,
-    force: bool,
-) -> ApiResult<Written> {
+/// What a server-side apply makes of an object.
+pub(super) fn applied(write: &Write, live: Option<&Live>, applied: &Value, force: bool) -> Made {
+    let mut applied = applied.clone();
     write.identify(&mut applied)?;
-    let live = write.live(tx)?;
     if live.is_none() {
         if write.subresource.is_some() {
             return Err(write.not_found());
@@ -104,17 +100,16 @@ pub(super) fn apply_in(
         if !causes.is_empty() {
             return Err(ApiError::invalid(&write.kind, &write.name, &causes));
         }
-        check_namespace(tx, &write.kind, &write.namespace, &write.name)?;
     }
     let mut warnings = write.prune(&mut applied)?;
-    let before = live.as_ref().map(|live| &live.object);
+    let before = live.map(|live| &live.object);
     let merged = apply::apply(before, &applied, &write.manager_ctx(), force, &write.kind.schema);
     let mut merged = merged.map_err(|error| match &error {
         ApplyError::Conflicts(conflicts) => ApiError::apply_conflict(error.to_string(), conflicts),
         ApplyError::Invalid(reason) => ApiError::bad_request(reason.clone()),
     })?;
-    warnings.extend(write.prepare(live.as_ref(), &mut merged, true)?);
-    write.store(tx, live.as_ref(), merged, warnings)
+    warnings.extend(write.prepare(live, &mut merged, true)?);
+    Ok((merged, warnings))
 }
 
 /// Takes out `$patch`, `$setElementOrder/…` and the like: the built-in kinds served here merge plainly.

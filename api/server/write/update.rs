@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Write, Written, after, text, transact};
+use super::early::Early;
+use super::{Live, Write, Written, after, text, transact};
 use crate::Api;
 use crate::status::{ApiError, ApiResult, Cause};
 
@@ -14,12 +15,14 @@ pub(crate) async fn update(api: &Api, write: Write, mut object: Value) -> ApiRes
         let cause = Cause::invalid("metadata.resourceVersion", "0", "must be specified for an update");
         return Err(ApiError::invalid(&write.kind, &write.name, &[cause]));
     }
-    let written = transact(api, write.dry_run, |tx| {
-        let live = write.live(tx)?.ok_or_else(|| write.not_found())?;
-        let warnings = write.prepare(Some(&live), &mut object, false)?;
-        write.store(tx, Some(&live), object, warnings)
-    })
-    .await?;
+    let work = |live: Option<&Live>| {
+        let live = live.ok_or_else(|| write.not_found())?;
+        let mut object = object.clone();
+        let warnings = write.prepare(Some(live), &mut object, false)?;
+        Ok((object, warnings))
+    };
+    let early = Early::prepare(api, &write, work);
+    let written = transact(api, write.dry_run, |tx| early.settle(tx, &write, work)).await?;
     after(api, &write.kind, &written, write.dry_run).await;
     Ok(written)
 }
