@@ -10,7 +10,8 @@ use std::fmt::Debug;
 
 use crate::error::{Error, Result};
 
-/// Writes Events in the name of one controller. The same event again raises a count instead of adding one.
+/// Writes Events in the name of one controller. The same event again raises a count instead of adding one:
+/// the same is what has the same object, reason and action, whatever its text, which stays the first one.
 #[derive(Clone)]
 pub struct Events {
     recorder: Recorder,
@@ -29,9 +30,10 @@ impl Events {
         &self,
         about: &K,
         reason: &str,
+        action: &str,
         note: impl Into<String>,
     ) {
-        self.publish(about, EventType::Normal, reason, note.into()).await;
+        self.publish(about, EventType::Normal, (reason, action), note.into()).await;
     }
 
     /// Something needs attention.
@@ -39,9 +41,10 @@ impl Events {
         &self,
         about: &K,
         reason: &str,
+        action: &str,
         note: impl Into<String>,
     ) {
-        self.publish(about, EventType::Warning, reason, note.into()).await;
+        self.publish(about, EventType::Warning, (reason, action), note.into()).await;
     }
 
     /// An event that cannot be written holds nothing up: it is logged instead.
@@ -49,7 +52,7 @@ impl Events {
         &self,
         about: &K,
         type_: EventType,
-        reason: &str,
+        (reason, action): (&str, &str),
         note: String,
     ) {
         let note = shortened(&note, 1_000);
@@ -63,7 +66,7 @@ impl Events {
             type_,
             reason: reason.to_owned(),
             note: Some(note),
-            action: reason.to_owned(),
+            action: action.to_owned(),
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, &object).await {

@@ -16,6 +16,8 @@ pub enum Verdict {
     Fruitful,
     /// It failed.
     Failed,
+    /// It failed, and so will the next one until a person changes something.
+    Fatal,
     /// It ended at once and used no tool.
     Idle,
     /// It was ended from outside and says nothing.
@@ -25,6 +27,7 @@ pub enum Verdict {
 /// Judges an iteration that ended. Only a loop can be idle: any other step moves on when it succeeds.
 pub fn verdict(kind: StepKind, status: &IterationStatus, idle_below: Duration) -> Verdict {
     match status.phase {
+        Phase::Failed if status.fatal => Verdict::Fatal,
         Phase::Failed => Verdict::Failed,
         Phase::Succeeded if kind == StepKind::Loop && status.tool_uses == 0 => {
             let short = duration_seconds(status).is_none_or(|seconds| seconds < idle_below.as_secs_f64());
@@ -39,7 +42,7 @@ pub fn verdict(kind: StepKind, status: &IterationStatus, idle_below: Duration) -
 pub fn streak(before: i64, verdict: Verdict) -> i64 {
     match verdict {
         Verdict::Fruitful => 0,
-        Verdict::Failed | Verdict::Idle => before.saturating_add(1),
+        Verdict::Failed | Verdict::Fatal | Verdict::Idle => before.saturating_add(1),
         Verdict::Neutral => before,
     }
 }
@@ -51,6 +54,7 @@ pub fn pause(config: &Config, verdict: Verdict, streak: i64, spread: f64) -> Dur
     let first = match verdict {
         Verdict::Failed => config.failure_backoff,
         Verdict::Idle => config.idle_backoff,
+        Verdict::Fatal => return LONGEST.mul_f64(0.75 + spread.clamp(0.0, 1.0) / 4.0),
         Verdict::Fruitful | Verdict::Neutral => return Duration::ZERO,
     };
     let doublings = i32::try_from(streak.saturating_sub(1).clamp(0, 30)).unwrap_or(30);
@@ -90,6 +94,7 @@ mod tests {
             (StepKind::Loop, ended(Phase::Succeeded, 3, 0), Verdict::Fruitful),
             (StepKind::Call, ended(Phase::Succeeded, 0, 0), Verdict::Fruitful),
             (StepKind::Loop, ended(Phase::Failed, 60, 9), Verdict::Failed),
+            (StepKind::Call, IterationStatus { fatal: true, ..ended(Phase::Failed, 1, 0) }, Verdict::Fatal),
             (StepKind::Loop, ended(Phase::Interrupted, 0, 0), Verdict::Neutral),
         ];
         for (kind, status, want) in cases {
@@ -105,6 +110,7 @@ mod tests {
         assert_eq!([9, 10, 1_000, i64::MAX].map(seconds), [256.0, 300.0, 300.0, 300.0]);
         assert!(pause(&config, Verdict::Failed, 50, 1.0) <= LONGEST);
         assert!(pause(&config, Verdict::Failed, 3, 0.0) < pause(&config, Verdict::Failed, 3, 1.0));
+        assert_eq!(pause(&config, Verdict::Fatal, 1, 1.0), LONGEST);
         assert_eq!(pause(&config, Verdict::Neutral, 3, 0.5), Duration::ZERO);
         let after = [Verdict::Failed, Verdict::Idle, Verdict::Neutral, Verdict::Fruitful, Verdict::Failed];
         let counts: Vec<i64> = after

@@ -82,7 +82,7 @@ fn follow_up(seen: &Observed<'_>, iteration: &Iteration, finished: Timestamp, pl
             plan.status.fruitless_iterations = None;
             plan.status.backoff_until = None;
         }
-        Verdict::Failed | Verdict::Idle => {
+        Verdict::Failed | Verdict::Fatal | Verdict::Idle => {
             plan.status.fruitless_iterations = Some(row);
             plan.status.backoff_until = after(finished, pause(seen.config, verdict, row, seen.spread));
         }
@@ -100,7 +100,7 @@ fn follow_up(seen: &Observed<'_>, iteration: &Iteration, finished: Timestamp, pl
         let reason = status.reason.unwrap_or_default();
         let error = status.error.unwrap_or_default();
         let message = format!("{name} failed ({reason}): {error}");
-        plan.notes.push(Note { warning: true, reason: "IterationFailed", message });
+        plan.notes.push(Note { warning: true, reason: "IterationFailed", action: reason, message });
     }
 }
 

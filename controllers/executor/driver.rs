@@ -23,7 +23,7 @@ use super::plan::StopReason;
 use super::record::{Ending, StatusWriter};
 use super::transcript::{Reader, Writer};
 use crate::Context;
-use crate::backend::{Backend, BackendEvent, Finished, Launch, Outcome, Running, StartError};
+use crate::backend::{Backend, BackendEvent, Finished, Launch, Outcome, RetryClass, Running, StartError};
 use crate::control_loop::jittered;
 use crate::error::Result;
 use crate::informer::Index;
@@ -75,7 +75,11 @@ impl Run {
         let turn = self.pace.turn(self.backend.name());
         let permit = tokio::select! {
             permit = turn => permit,
-            reason = stopped(&mut self.claim) => return self.unwanted(reason).await,
+            reason = stopped(&mut self.claim) => match reason {
+                // It stays recorded, and begins when the agent goes on.
+                Some(StopReason::Paused) => return Ok(()),
+                reason => return self.unwanted(reason).await,
+            },
         };
         // What was read may be old: the object decides.
         let api: Api<Iteration> =
@@ -85,6 +89,9 @@ impl Run {
         if status.phase != Phase::Pending || status.session_id.is_some() || self.claim.stop.borrow().is_some()
         {
             let reason = *self.claim.stop.borrow();
+            if reason == Some(StopReason::Paused) && status.session_id.is_none() {
+                return Ok(());
+            }
             return if status.phase.is_terminal() { Ok(()) } else { self.unwanted(reason).await };
         }
         let reader = Reader::new(self.ctx.client.clone(), &fresh);
@@ -182,7 +189,8 @@ impl Run {
                         }
                     }
                 },
-                _ = stop.wait_for(Option::is_some), if ending.is_none() => {
+                // A pause lets what has begun come to its end.
+                _ = stop.wait_for(|asked| asked.is_some_and(|reason| reason != StopReason::Paused)), if ending.is_none() => {
                     let reason = (*self.claim.stop.borrow()).unwrap_or(StopReason::MasterShutdown);
                     ending = Some(Ending::interrupted(reason.reason()));
                     self.end(&running, reason == StopReason::MasterShutdown);
@@ -337,7 +345,9 @@ fn ended(finished: Option<Finished>, asked: Option<Ending>, status: &mut Iterati
     }
     match finished.outcome {
         Outcome::Succeeded { output } => Ending::succeeded(output),
-        Outcome::Failed { reason, error, retry: _ } => Ending::failed(&reason, error),
+        Outcome::Failed { reason, error, retry } => {
+            Ending { fatal: retry == RetryClass::Fatal, ..Ending::failed(&reason, error) }
+        }
         Outcome::Throttled { until, message } => Ending::throttled(until, message),
         Outcome::Interrupted { reason } => {
             Ending { error: Some(reason), ..Ending::interrupted("Interrupted") }
@@ -346,7 +356,7 @@ fn ended(finished: Option<Finished>, asked: Option<Ending>, status: &mut Iterati
 }
 
 fn not_started(error: &StartError) -> Ending {
-    Ending::failed(error.reason(), error.to_string())
+    Ending { fatal: error.retry() == RetryClass::Fatal, ..Ending::failed(error.reason(), error.to_string()) }
 }
 
 /// Removes the files of a run. They were read; what is left of them is a nuisance, not an error.

@@ -7,6 +7,7 @@ use gcluster_types::conditions::{
     self, BACKEND_AVAILABLE, BACKING_OFF, Observed as Said, PROGRESSING, THROTTLED, WITHIN_LIMITS,
 };
 use gcluster_types::kinds::agent::RunPolicy;
+use gcluster_types::kinds::iteration::Phase;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt;
 
@@ -100,7 +101,7 @@ pub(super) fn gate(
         return waiting("Throttled", message, Some(until));
     }
     if let Some(until) = later(&status.backoff_until) {
-        return waiting("BackingOff", backing_off(status, &until), Some(until));
+        return waiting("BackingOff", backing_off(seen, status, &until), Some(until));
     }
     match left(seen.agent.spec.limits.as_ref(), used(seen, standing, status)) {
         Left::Iterations(Some(most)) => Gate::Open { most: usize::try_from(most).unwrap_or(0) },
@@ -114,20 +115,44 @@ fn used(seen: &Observed<'_>, standing: &Standing, status: &AgentStatus) -> Used 
         status.stats.iter().find(|stats| stats.step == step).map_or(0, |stats| stats.next_number)
     };
     let unstarted = |name: &str| standing.unstarted.iter().any(|iteration| iteration.name_any() == name);
-    let mut used = Used {
-        iterations: status.iterations.as_ref().map_or(0, |counts| counts.total),
-        cost_usd: status.cost_usd.unwrap_or(0.0),
-    };
+    let mut used = Used { iterations: ended(status), cost_usd: status.cost_usd.unwrap_or(0.0) };
     for iteration in seen.iterations {
         if iteration.spec.number >= mark(&iteration.spec.step) && !unstarted(&iteration.name_any()) {
-            used.iterations = used.iterations.saturating_add(1);
+            // What was ended from outside is tried again, and is not held against the agent.
+            let counts = phase(iteration) != Phase::Interrupted;
+            used.iterations = used.iterations.saturating_add(i64::from(counts));
             used.cost_usd += iteration.status.as_ref().and_then(|status| status.cost_usd).unwrap_or(0.0);
         }
     }
     used
 }
 
-fn backing_off(status: &AgentStatus, until: &MicroTime) -> String {
+/// Iterations that count against the limit: those that came to an end of their own.
+fn ended(status: &AgentStatus) -> i64 {
+    status.iterations.as_ref().map_or(0, |counts| counts.succeeded.saturating_add(counts.failed))
+}
+
+/// What a person has to put right, when the newest iteration that ended by itself failed for that.
+fn fatal(seen: &Observed<'_>) -> Option<String> {
+    let own = |phase| matches!(phase, Phase::Succeeded | Phase::Failed);
+    let ended = seen.iterations.iter().filter(|iteration| own(phase(iteration)));
+    let newest =
+        ended.max_by_key(|iteration| iteration.status.as_ref()?.finished_at.as_ref().map(|at| at.0))?;
+    let status = newest.status.as_ref().filter(|status| status.fatal)?;
+    Some(format!(
+        "{} failed ({}): {}; no further try can help before that is put right (credentials, billing, the model, the \
+         arguments); `gcluster restart {}` then begins again at once",
+        newest.name_any(),
+        status.reason.as_deref().unwrap_or_default(),
+        status.error.as_deref().unwrap_or_default(),
+        seen.agent.name_any(),
+    ))
+}
+
+fn backing_off(seen: &Observed<'_>, status: &AgentStatus, until: &MicroTime) -> String {
+    if let Some(fatal) = fatal(seen) {
+        return format!("{fatal}; the next try is at {}", clock(until));
+    }
     let row = status.fruitless_iterations.unwrap_or(0);
     let what = if row == 1 { "1 iteration".to_owned() } else { format!("{row} iterations in a row") };
     format!("{what} failed or ended at once without using a tool; the next one begins at {}", clock(until))
@@ -199,10 +224,7 @@ fn sentences(
         Err(missing) => say(BACKEND_AVAILABLE, false, missing.reason, missing.to_string()),
     });
     // What still runs is not held against the limit until it has ended: only the gate looks ahead.
-    let ended = Used {
-        iterations: status.iterations.as_ref().map_or(0, |counts| counts.total),
-        cost_usd: status.cost_usd.unwrap_or(0.0),
-    };
+    let ended = Used { iterations: ended(status), cost_usd: status.cost_usd.unwrap_or(0.0) };
     all.push(match left(seen.agent.spec.limits.as_ref(), ended) {
         Left::Iterations(_) => say(WITHIN_LIMITS, true, "WithinLimits", "no limit is reached".into()),
         Left::Nothing { reason, message } => say(WITHIN_LIMITS, false, reason, message),
@@ -219,7 +241,10 @@ fn sentences(
         None => {}
     }
     match (status.fruitless_iterations, &status.backoff_until) {
-        (Some(_), Some(until)) => all.push(say(BACKING_OFF, true, "Fruitless", backing_off(status, until))),
+        (Some(_), Some(until)) => {
+            let reason = if fatal(seen).is_some() { "NeedsAttention" } else { "Fruitless" };
+            all.push(say(BACKING_OFF, true, reason, backing_off(seen, status, until)));
+        }
         _ if is_set(BACKING_OFF) => {
             all.push(say(BACKING_OFF, false, "Fruitful", "the last iteration did something".into()))
         }
@@ -246,5 +271,5 @@ fn note(kind: &str, is: bool, reason: &str, message: &str, known: bool) -> Optio
         },
         _ => return None,
     };
-    Some(Note { warning, reason, message: message.to_owned() })
+    Some(Note { warning, reason, action: reason.to_owned(), message: message.to_owned() })
 }

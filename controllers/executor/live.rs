@@ -78,10 +78,10 @@ impl Live {
         self.state().given.get(&(agent.to_owned(), step.to_owned())).copied().unwrap_or(0)
     }
 
-    /// Asks one iteration to end. The first reason stays.
+    /// Asks one iteration to end. The first reason stays, but for a pause, which ends only what has not begun.
     pub(super) fn stop(&self, uid: &str, reason: StopReason) {
         if let Some(entry) = self.state().runs.get(uid) {
-            entry.stop.send_if_modified(|now| now.is_none() && now.replace(reason).is_none());
+            entry.stop.send_if_modified(|now| replace(now, reason));
         }
     }
 
@@ -106,9 +106,7 @@ impl Live {
             let mut state = self.state();
             state.closing = true;
             for entry in state.runs.values() {
-                entry.stop.send_if_modified(|now| {
-                    now.is_none() && now.replace(StopReason::MasterShutdown).is_none()
-                });
+                entry.stop.send_if_modified(|now| replace(now, StopReason::MasterShutdown));
             }
         }
         let mut count = self.count.subscribe();
@@ -120,6 +118,15 @@ impl Live {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes a reason over unless one that ends everything is there. True when it is new.
+fn replace(now: &mut Option<StopReason>, reason: StopReason) -> bool {
+    let new = now.is_none_or(|now| now == StopReason::Paused) && *now != Some(reason);
+    if new {
+        *now = Some(reason);
+    }
+    new
 }
 
 impl Drop for Claim {
@@ -145,7 +152,9 @@ mod tests {
         let claim = live.claim("i", "a", a()).unwrap();
         assert!(live.claim("i", "a", a()).is_none());
         assert_eq!(live.of_agent("a").len(), 1);
+        live.stop("i", StopReason::Paused);
         live.stop("i", StopReason::Stopped);
+        live.stop("i", StopReason::Paused);
         live.stop("i", StopReason::Deleted);
         assert_eq!(*claim.stop.borrow(), Some(StopReason::Stopped));
         assert_eq!(live.close(Duration::from_millis(1)).await, 1);

@@ -81,6 +81,8 @@ pub struct Plan {
 pub enum StopReason {
     /// `spec.run` is `Stopped`.
     Stopped,
+    /// `spec.run` is `Paused`: an iteration that waits for its turn goes back to being recorded only.
+    Paused,
     /// `spec.restartedAt` changed.
     Restarted,
     /// A later iteration took its place before it was started.
@@ -96,6 +98,7 @@ impl StopReason {
     pub fn reason(self) -> &'static str {
         match self {
             StopReason::Stopped => "Stopped",
+            StopReason::Paused => "Paused",
             StopReason::Restarted => "Restarted",
             StopReason::Superseded => "Superseded",
             StopReason::Deleted => "Deleted",
@@ -111,6 +114,8 @@ pub struct Note {
     pub warning: bool,
     /// One CamelCase word.
     pub reason: &'static str,
+    /// What was done, as the key under which repetitions are counted instead of told.
+    pub action: String,
     /// One sentence.
     pub message: String,
 }
@@ -133,6 +138,10 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
     let hold = execution(seen, &standing, runs.as_ref(), &mut plan);
     if spec.run == RunPolicy::Stopped {
         stop_all(&standing, StopReason::Stopped, &mut plan);
+    }
+    if spec.run == RunPolicy::Paused {
+        let waiting = standing.live.iter().filter(|iteration| is_unstarted(iteration));
+        plan.stops.extend(waiting.filter_map(|iteration| Some((iteration.uid()?, StopReason::Paused))));
     }
     let next = match &runs {
         Some(runs) if plan.status.execution.is_some() => {
@@ -271,9 +280,19 @@ fn execution(
     let number = plan.status.execution.unwrap_or(0) + 1;
     plan.status.execution = Some(number);
     plan.status.execution_digest = Some(digest);
+    if spec.restarted_at != plan.status.observed_restart {
+        // Whoever asks for it wants it now.
+        plan.status.fruitless_iterations = None;
+        plan.status.backoff_until = None;
+    }
     plan.status.observed_restart.clone_from(&spec.restarted_at);
     let message = format!("{why} (execution {number}, revision {})", runs.revision.spec.revision);
-    plan.notes.push(Note { warning: false, reason: "ExecutionBegan", message });
+    plan.notes.push(Note {
+        warning: false,
+        reason: "ExecutionBegan",
+        action: format!("BeginExecution{number}"),
+        message,
+    });
     None
 }
 

@@ -197,9 +197,9 @@ impl Shared {
         if written.is_some() {
             for note in &plan.notes {
                 if note.warning {
-                    self.events.warning(&**agent, note.reason, &note.message).await;
+                    self.events.warning(&**agent, note.reason, &note.action, &note.message).await;
                 } else {
-                    self.events.normal(&**agent, note.reason, &note.message).await;
+                    self.events.normal(&**agent, note.reason, &note.action, &note.message).await;
                 }
             }
         }

@@ -37,6 +37,7 @@ const FIELDS: &[&str] = &[
     "promptExcerpt",
     "outputExcerpt",
     "error",
+    "fatal",
     "resetsAt",
     "transcript",
 ];
@@ -48,12 +49,14 @@ pub(super) struct Ending {
     pub(super) reason: String,
     pub(super) output: Option<String>,
     pub(super) error: Option<String>,
+    /// Trying again cannot help before a person changes something.
+    pub(super) fatal: bool,
     pub(super) resets_at: Option<Timestamp>,
 }
 
 impl Ending {
     fn new(phase: Phase, reason: &str) -> Self {
-        Self { phase, reason: reason.to_owned(), output: None, error: None, resets_at: None }
+        Self { phase, reason: reason.to_owned(), output: None, error: None, fatal: false, resets_at: None }
     }
 
     pub(super) fn succeeded(output: String) -> Self {
@@ -157,6 +160,7 @@ async fn settle(status: &mut StatusWriter, ending: Ending, now: Timestamp) -> Re
     status.now.process = None;
     status.now.output_excerpt = ending.output.as_deref().and_then(excerpt);
     status.now.error = ending.error.map(|error| shortened(&error, ERROR_CHARS));
+    status.now.fatal = ending.fatal;
     status.now.resets_at = ending.resets_at.map(MicroTime);
     status.write_surely().await
 }

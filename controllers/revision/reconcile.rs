@@ -84,12 +84,13 @@ async fn act(shared: &Shared, agents: &Api<Agent>, agent: &Agent, plan: Plan) ->
             .map_err(Error::api(format!("number AgentRevision {name}")))?;
         shared.revisions.observe(revision);
         let note = format!("an older definition is in use again as revision {number} ({name})");
-        shared.events.normal(agent, "RevisionReused", note).await;
+        let action = format!("UseRevision{number}");
+        shared.events.normal(agent, "RevisionReused", &action, note).await;
     }
     let old = agent.status.clone().unwrap_or_default();
     let written = write_status(agents, agent, labels::MANAGER_REVISION, FIELDS, &old, &plan.status).await?;
     if let (Some((reason, note)), true) = (plan.refused, written.is_some()) {
-        shared.events.warning(agent, reason, note).await;
+        shared.events.warning(agent, reason, reason, note).await;
     }
     for name in &plan.remove {
         delete(&api, shared, agent, name).await?;
@@ -112,8 +113,9 @@ async fn create(
     match revision {
         Ok(revision) => {
             let note = format!("revision {} is recorded as {name}", revision.spec.revision);
+            let action = format!("RecordRevision{}", revision.spec.revision);
             shared.revisions.observe(revision);
-            shared.events.normal(agent, "RevisionRecorded", note).await;
+            shared.events.normal(agent, "RevisionRecorded", &action, note).await;
             Ok(())
         }
         Err(error) => {

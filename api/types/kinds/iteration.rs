@@ -117,6 +117,9 @@ pub struct IterationStatus {
     /// What went wrong, in the backend's words, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// True when trying again cannot help before a person changes something: credentials, billing, the model.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fatal: bool,
     /// When the provider's usage limit is lifted; only with the reason `Throttled`, and only if it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<MicroTime>,
