@@ -42,6 +42,13 @@ async fn kubectl_works_unmodified() {
     let mut limited = agent.clone();
     limited["spec"]["limits"] = serde_json::json!({"maxIterations": 3});
     let limited = limited.to_string();
+    let list_of = |item: &serde_json::Value| {
+        serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [item]}).to_string()
+    };
+    let list = list_of(&agent);
+    let mut misspelt = agent.clone();
+    misspelt["spec"]["limit"] = serde_json::json!({});
+    let misspelt = list_of(&misspelt);
     for (args, stdin, expected) in [
         (vec!["version"], "", "v1.33.0+gcluster"),
         (vec!["api-resources"], "", "agents"),
@@ -82,6 +89,14 @@ async fn kubectl_works_unmodified() {
             r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"team"}}"#,
             "created",
         ),
+        // Bodies in protobuf.
+        (vec!["create", "namespace", "blue"], "", "namespace/blue created"),
+        (vec!["auth", "can-i", "delete", "agents"], "", "yes"),
+        (vec!["auth", "whoami"], "", "gcluster-admin"),
+        (vec!["delete", "namespace", "blue", "--wait=false"], "", "deleted"),
+        // A List is validated against OpenAPI v2 in protobuf.
+        (vec!["apply", "-f", "-"], list.as_str(), "configured"),
+        (vec!["apply", "-f", "-"], misspelt.as_str(), "unknown field \"limit\""),
         (vec!["get", "agents", "-w", "--request-timeout=2s"], "", "stopped"),
         (vec!["delete", "agent", "a", "--timeout=20s"], "", "deleted"),
     ] {
