@@ -31,4 +31,6 @@ pub use reconcile::Executor;
 #[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 mod tests;
