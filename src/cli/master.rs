@@ -59,10 +59,21 @@ impl Backend {
     }
 }
 
+/// A thousand agents with their files and watches need more descriptors than a shell gives.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Does `gcluster master`.
 pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     telemetry::init(args.log_format, std::io::stderr().is_terminal() && !no_color);
+    raise_open_files();
     let data_dir = globals.data_dir()?;
     // Signals are caught before anything is written, so that a start is never cut in half.
     let mut signals = Signals::new(args.background)?;
