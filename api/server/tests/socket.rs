@@ -76,9 +76,13 @@ async fn only_a_token_opens_the_door_and_no_web_page_gets_in() {
     let (admin, viewer) = (format!("Bearer {admin}"), format!("Bearer {viewer}"));
     let body = agent("a").to_string();
     let other = format!("http://localhost:{}", listening.address.port());
+    let watch = format!("{AGENTS}?watch=true&timeoutSeconds=1");
+    let one = format!("{AGENTS}/a");
     let own = format!("http://{}", listening.address);
     type Headers<'a> = Vec<(&'a str, &'a str)>;
-    let cases: [(&str, &str, &str, Headers<'_>, u16); 13] = [
+    let cases: [(&str, &str, &str, Headers<'_>, u16); 15] = [
+        ("a viewer that watches", "GET", &watch, vec![("authorization", &viewer)], 200),
+        ("a viewer that deletes", "DELETE", &one, vec![("authorization", &viewer)], 403),
         ("no token", "POST", AGENTS, vec![], 401),
         ("a wrong token", "GET", AGENTS, vec![("authorization", "Bearer guess")], 401),
         ("another scheme", "GET", AGENTS, vec![("authorization", "Basic eDp5")], 401),
