@@ -23,11 +23,11 @@ const INSIDE: &str = "GCLUSTER_TEST_IN_NAMESPACE";
 fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
     let Some(claude) = install() else { return };
     let Some(python) = program_or_skip("python3", TEST) else { return };
-    if std::env::var_os(INSIDE).is_none() {
-        if let Some(passed) = in_a_namespace_without_network() {
-            assert!(passed, "the test failed inside its namespace; its output is above");
-            return;
-        }
+    if std::env::var_os(INSIDE).is_none()
+        && let Some(passed) = in_a_namespace_without_network()
+    {
+        assert!(passed, "the test failed inside its namespace; its output is above");
+        return;
     }
     let server = ModelServer::start(&python);
     let sandbox = Sandbox::new();

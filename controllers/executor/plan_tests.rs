@@ -120,7 +120,9 @@ fn what_was_seen_decides_what_begins_and_what_ends() {
     let pending = || json!({"phase": "Pending"});
     let two = json!({"maxIterations": 2});
     let missing = Seen { missing: true, ..new() };
-    let cases: Vec<(&str, Seen, (&[i64], &[StopReason], usize, usize, &str))> = vec![
+    // As `summary` gives it.
+    type Expected<'a> = (&'a [i64], &'a [StopReason], usize, usize, &'a str);
+    let cases: Vec<(&str, Seen, Expected<'_>)> = vec![
         ("the first", new(), (&[0], &[], 0, 0, "Executing")),
         ("one runs", new().with(running(), true), (&[], &[], 0, 0, "Executing")),
         ("one ended", new().with(ended("Succeeded"), false), (&[1], &[], 0, 0, "Executing")),

@@ -142,7 +142,11 @@ async fn a_full_disk_refuses_and_later_takes_writes_and_a_restart_agrees() {
         let store = store.clone();
         async move {
             let value = Bytes::from(format!("\"{}\"", "x".repeat(8_000)));
-            store.transact(|tx| Ok::<_, String>(tx.put(key(name), value))).await
+            let put = store.transact(|tx| {
+                tx.put(key(name), value);
+                Ok::<_, String>(())
+            });
+            put.await
         }
     };
     let mut taken = Vec::new();
