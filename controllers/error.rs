@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The API refused a request or could not be reached.
-    #[error("cannot {step}: {source}")]
+    #[error("cannot {step}: {}", told(.source))]
     Api {
         /// What was asked of it, such as `write the status of Agent default/builder`.
         step: String,
@@ -67,6 +67,14 @@ impl Error {
     }
 }
 
+/// The words of an error of the client; of a refusal its message, without the Status around it.
+fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// The HTTP code in an error of the client.
 pub fn api_code(error: &kube::Error) -> Option<u16> {
     match error {
@@ -80,11 +88,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_race_is_tried_again_at_once_and_a_refusal_ever_more_slowly() {
+    fn a_race_is_tried_again_at_once_and_a_refusal_ever_more_slowly_and_said_in_its_words() {
         let error = |code| {
             let status = kube::core::Status { code, ..Default::default() };
             Error::api("read")(kube::Error::Api(Box::new(status)))
         };
+        let told = kube::core::Status { code: 503, message: "the disk is full".into(), ..Default::default() };
+        let told = Error::api("write a")(kube::Error::Api(Box::new(told))).to_string();
+        assert_eq!(told, "cannot write a: the disk is full");
         assert!(error(409).is_race() && error(404).is_race() && !error(500).is_race());
         assert!(error(409).retry_after(0) < Duration::from_millis(20));
         assert!(error(500).retry_after(0) >= Duration::from_millis(100));
