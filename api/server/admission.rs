@@ -40,6 +40,9 @@ pub(crate) fn check(kind: &Kind, before: Option<&Value>, object: &Value, subreso
             causes.extend(phase(before, object));
             causes
         }),
+        ("gcluster.dev", "Message") => before.map_or_else(Vec::new, |before| {
+            immutable(before["spec"] == object["spec"], "what was said cannot be changed: send another message")
+        }),
         _ => Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod iteration;
+pub mod message;
 pub mod revision;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -14,7 +15,7 @@ pub const VERSION: &str = "v1alpha1";
 
 /// The definition of every kind, in the order in which discovery lists them.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![agent::Agent::crd(), revision::AgentRevision::crd(), iteration::Iteration::crd()]
+    vec![agent::Agent::crd(), revision::AgentRevision::crd(), iteration::Iteration::crd(), message::Message::crd()]
 }
 
 #[cfg(test)]
