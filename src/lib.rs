@@ -11,6 +11,7 @@ pub mod exit;
 pub mod render;
 pub mod serve;
 pub mod telemetry;
+pub mod tui;
 
 #[cfg(test)]
 mod testing;
