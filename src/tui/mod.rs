@@ -8,3 +8,5 @@
 //! ```
 //!
 //! A client of the API and nothing else: closing it changes nothing on the master.
+
+pub mod theme;
