@@ -13,6 +13,7 @@
 //! ```
 
 pub mod digest;
+pub mod edit;
 pub mod print;
 pub mod program;
 pub mod read;
