@@ -1,13 +1,17 @@
 //! What a schema cannot say about gcluster's kinds: names, canonical texts, what must not change.
 
+mod config;
+
 use std::collections::BTreeMap;
 
 use gcluster_types::names::{is_dns_label, is_dns_subdomain, object_name};
 use gcluster_types::sexpr::program::{ProgramError, check_agent};
 use serde_json::Value;
 
+pub(crate) use config::is_secret;
+
 use crate::kinds::Kind;
-use crate::status::Cause;
+use crate::status::{ApiResult, Cause};
 
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name', or '123-abc'), 63 characters at most";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com'), 253 characters at most";
@@ -18,6 +22,16 @@ pub(crate) fn check_name(kind: &Kind, name: &str) -> Vec<Cause> {
         matches!((kind.group.as_str(), kind.kind.as_str()), ("gcluster.dev", "Agent") | ("", "Namespace"));
     let (fits, why) = if label { (is_dns_label(name), LABEL) } else { (is_dns_subdomain(name), SUBDOMAIN) };
     if fits { Vec::new() } else { vec![Cause::invalid("metadata.name", name, why)] }
+}
+
+/// Brings what a client sent, a whole object or an applied part of one, into the form that is stored.
+pub(crate) fn normalise(kind: &Kind, object: &mut Value) -> ApiResult<()> {
+    config::normalise(kind, object)
+}
+
+/// Fills in what every stored object of the kind has and its schema does not say.
+pub(crate) fn complete(kind: &Kind, object: &mut Value) {
+    config::complete(kind, object);
 }
 
 /// All that is wrong with an object that its schema accepts. `subresource`: the object itself is not changed.
@@ -41,8 +55,12 @@ pub(crate) fn check(kind: &Kind, before: Option<&Value>, object: &Value, subreso
             causes
         }),
         ("gcluster.dev", "Message") => before.map_or_else(Vec::new, |before| {
-            immutable(before["spec"] == object["spec"], "what was said cannot be changed: send another message")
+            immutable(
+                before["spec"] == object["spec"],
+                "what was said cannot be changed: send another message",
+            )
         }),
+        ("", _) if !subresource => config::check(kind, before, object),
         _ => Vec::new(),
     }
 }

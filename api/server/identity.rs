@@ -43,6 +43,14 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// May it do this on that resource? As in Kubernetes, viewing does not include Secrets.
+    pub(crate) fn may_on(self, verb: &str, group: &str, resource: &str) -> bool {
+        self.may(verb)
+            && !(self == Self::Viewer && group.is_empty() && matches!(resource, "secrets" | "secret"))
+    }
+}
+
 /// The field manager of a client that names none: the program in its `User-Agent`.
 pub(crate) fn manager_of(headers: &HeaderMap) -> String {
     let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();

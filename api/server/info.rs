@@ -213,11 +213,15 @@ fn access(identity: Identity, mut review: Value) -> Value {
         .pointer("/spec/resourceAttributes/verb")
         .or(review.pointer("/spec/nonResourceAttributes/verb"));
     let verb = verb.and_then(Value::as_str).unwrap_or_default().to_owned();
-    let allowed = identity.may(&verb);
-    let status = match allowed {
+    let asked = |field: &str| {
+        let path = format!("/spec/resourceAttributes/{field}");
+        review.pointer(&path).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let status = match identity.may_on(&verb, &asked("group"), &asked("resource")) {
         true => json!({"allowed": true}),
         false => {
-            json!({"allowed": false, "reason": format!("{} may only get, list and watch", identity.user())})
+            let why = format!("{} may only get, list and watch, and no secrets", identity.user());
+            json!({"allowed": false, "reason": why})
         }
     };
     if !review.is_object() {

@@ -8,6 +8,8 @@
 mod fields;
 pub(crate) mod wire;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -99,6 +101,21 @@ fn message(bytes: &[u8], fields: &[Field]) -> Result<Map<String, Value>, Broken>
                 let map = object.entry(*name).or_insert_with(|| json!({}));
                 if let Some(map) = map.as_object_mut() {
                     map.insert(key.to_owned(), value.into());
+                }
+                None
+            }
+            (Kind::Blobs, Data::Bytes(entry)) => {
+                let (mut key, mut value): (&str, &[u8]) = ("", &[]);
+                for part in Reader::new(entry) {
+                    match part? {
+                        (1, Data::Bytes(text)) => key = utf8(text)?,
+                        (2, Data::Bytes(bytes)) => value = bytes,
+                        _ => {}
+                    }
+                }
+                let map = object.entry(*name).or_insert_with(|| json!({}));
+                if let Some(map) = map.as_object_mut() {
+                    map.insert(key.to_owned(), BASE64_STANDARD.encode(value).into());
                 }
                 None
             }

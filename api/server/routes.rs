@@ -145,7 +145,7 @@ async fn handle(State(api): State<Api>, request: Request<Body>) -> Response {
 
 /// A read-only caller changes nothing.
 fn permit(identity: Identity, verb: &str, place: &Place) -> ApiResult<()> {
-    if identity.may(verb) || verb.is_empty() {
+    if identity.may_on(verb, &place.kind.group, &place.kind.plural) || verb.is_empty() {
         return Ok(());
     }
     let kind = &place.kind;

@@ -106,6 +106,8 @@ pub struct Column {
 #[derive(Clone, Debug)]
 enum Source {
     Path(JsonPath),
+    /// How many entries these maps of the object have together.
+    Entries(&'static [&'static str]),
     Event(event::Cell),
 }
 
@@ -130,6 +132,11 @@ impl Column {
             priority,
             source: Source::Path(JsonPath::parse(path)),
         }
+    }
+
+    /// Counts the entries of maps at the top of the object.
+    pub(crate) fn entries(name: &str, maps: &'static [&'static str], description: &str) -> Column {
+        Column { source: Source::Entries(maps), ..Column::new(name, "integer", "", 0, description) }
     }
 
     /// The columns of both event kinds.
@@ -179,6 +186,10 @@ impl Column {
     fn cell(&self, object: &Value, now: Timestamp) -> Value {
         let path = match &self.source {
             Source::Event(cell) => return cell.value(object, now),
+            Source::Entries(maps) => {
+                let count = |name: &&str| object[*name].as_object().map_or(0, serde_json::Map::len);
+                return maps.iter().map(count).sum::<usize>().into();
+            }
             Source::Path(path) => path,
         };
         match self.kind.as_str() {

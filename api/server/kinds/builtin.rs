@@ -1,7 +1,7 @@
 //! The kinds that come with Kubernetes, and the create-only Bundle.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event as CoreEvent, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Event as CoreEvent, Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
@@ -10,9 +10,9 @@ use super::{Kind, STORED_VERBS, SelectableField, Subresource, VIEW_VERBS, View};
 use crate::schema::Schema;
 use crate::table::{Column, JsonPath};
 
-/// Namespace, Event in both groups, and Lease.
+/// Namespace, ConfigMap, Secret, Event in both groups, and Lease.
 pub(super) fn kinds() -> Vec<Kind> {
-    vec![namespace(), core_event(), event(), lease()]
+    vec![namespace(), config_map(), secret(), core_event(), event(), lease()]
 }
 
 fn kind(group: &str, version: &str, name: &str, plural: &str, schema: Schema) -> Kind {
@@ -59,6 +59,27 @@ fn namespace() -> Kind {
     ];
     namespace.selectable = selectable(&["status.phase"]);
     namespace
+}
+
+fn config_map() -> Kind {
+    let mut map = kind("", "v1", "ConfigMap", "configmaps", schema_of::<ConfigMap>());
+    map.short_names = vec!["cm".into()];
+    let data =
+        Column::entries("Data", &["data", "binaryData"], "Number of values that the config map holds.");
+    map.columns = vec![Column::name(), data, Column::age()];
+    map
+}
+
+fn secret() -> Kind {
+    let mut secret = kind("", "v1", "Secret", "secrets", schema_of::<Secret>());
+    secret.columns = vec![
+        Column::name(),
+        Column::new("Type", "string", ".type", 0, "Used to facilitate programmatic handling of secret data."),
+        Column::entries("Data", &["data"], "Number of values that the secret holds."),
+        Column::age(),
+    ];
+    secret.selectable = selectable(&["type"]);
+    secret
 }
 
 fn core_event() -> Kind {

@@ -1,6 +1,6 @@
 //! Numbers and names of the fields of the built-in kinds, as Kubernetes publishes them.
 
-use Kind::{Bool, Int, IntOrZero, Json, Map, Message, Messages, Micros, Seconds, Text, Texts};
+use Kind::{Blobs, Bool, Int, IntOrZero, Json, Map, Message, Messages, Micros, Seconds, Text, Texts};
 
 /// Number, name in JSON, and type of a field.
 pub(super) struct Field(pub(super) u64, pub(super) &'static str, pub(super) Kind);
@@ -24,12 +24,16 @@ pub(super) enum Kind {
     Texts,
     Messages(&'static [Field]),
     Map,
+    /// A map to bytes, which JSON writes in base64.
+    Blobs,
 }
 
 /// The fields of a kind that is read as protobuf.
 pub(super) fn message_of(api_version: &str, kind: &str) -> Option<&'static [Field]> {
     Some(match (api_version, kind) {
         ("v1", "Namespace") => NAMESPACE,
+        ("v1", "ConfigMap") => CONFIG_MAP,
+        ("v1", "Secret") => SECRET,
         ("v1", "Event") => CORE_EVENT,
         ("events.k8s.io/v1", "Event") => EVENT,
         ("coordination.k8s.io/v1", "Lease") => LEASE,
@@ -78,6 +82,19 @@ const NAMESPACE: &[Field] = &[
     Field(1, "metadata", Message(METADATA)),
     Field(2, "spec", Message(&[Field(1, "finalizers", Texts)])),
     Field(3, "status", Message(&[Field(1, "phase", Text), Field(2, "conditions", Messages(CONDITION))])),
+];
+const CONFIG_MAP: &[Field] = &[
+    Field(1, "metadata", Message(METADATA)),
+    Field(2, "data", Map),
+    Field(3, "binaryData", Blobs),
+    Field(4, "immutable", Bool),
+];
+const SECRET: &[Field] = &[
+    Field(1, "metadata", Message(METADATA)),
+    Field(2, "data", Blobs),
+    Field(3, "type", Text),
+    Field(4, "stringData", Map),
+    Field(5, "immutable", Bool),
 ];
 const CONDITION: &[Field] = &[
     Field(1, "type", Text),

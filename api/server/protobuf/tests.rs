@@ -52,6 +52,40 @@ fn a_lease_is_read_as_go_writes_it() {
 }
 
 #[test]
+fn bytes_of_a_secret_become_base64() {
+    let (mut entry, mut plain, mut metadata, mut secret) =
+        (Writer::default(), Writer::default(), Writer::default(), Writer::default());
+    metadata.text(1, "token");
+    entry.text(1, "key");
+    entry.raw(2, &[0, 255]);
+    plain.text(1, "user");
+    plain.text(2, "me");
+    secret.message(1, &metadata);
+    secret.message(2, &entry);
+    secret.text(3, "Opaque");
+    secret.message(4, &plain);
+    secret.flag(5, true);
+    assert_eq!(
+        decode(&envelope("v1", "Secret", &secret)).unwrap(),
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "type": "Opaque",
+            "data": {"key": "AP8="}, "stringData": {"user": "me"}, "immutable": true,
+        })
+    );
+    let mut map = Writer::default();
+    map.message(1, &metadata);
+    map.message(2, &plain);
+    map.message(3, &entry);
+    assert_eq!(
+        decode(&envelope("v1", "ConfigMap", &map)).unwrap(),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "token"},
+            "data": {"user": "me"}, "binaryData": {"key": "AP8="},
+        })
+    );
+}
+
+#[test]
 fn other_kinds_and_broken_bodies_are_refused() {
     let nothing = Writer::default();
     assert_eq!(decode(&envelope("v1", "Pod", &nothing)).unwrap_err().code(), 415);

@@ -68,8 +68,12 @@ fn patched(write: &Write, live: Option<&Live>, patch: &Patch) -> Made {
     let live = live.ok_or_else(|| write.not_found())?;
     let mut object = live.object.clone();
     match patch {
-        Patch::Json(patch) => json::apply(&mut object, patch)
-            .map_err(|error| ApiError::invalid_patch(&write.kind, &write.name, error))?,
+        Patch::Json(patch) => json::apply(&mut object, patch).map_err(|error| {
+            // The reason may repeat a part of the patch, and so a value.
+            let secret = admission::is_secret(&write.kind);
+            let why = if secret { "an operation is not valid or does not fit".into() } else { error };
+            ApiError::invalid_patch(&write.kind, &write.name, why)
+        })?,
         Patch::Merge(patch) | Patch::Apply { object: patch, .. } => {
             if !patch.is_object() {
                 return Err(ApiError::bad_request("a merge patch must be an object"));
@@ -102,6 +106,7 @@ pub(super) fn applied(write: &Write, live: Option<&Live>, applied: &Value, force
         }
     }
     let mut warnings = write.prune(&mut applied)?;
+    admission::normalise(&write.kind, &mut applied)?;
     let before = live.map(|live| &live.object);
     let merged = apply::apply(before, &applied, &write.manager_ctx(), force, &write.kind.schema);
     let mut merged = merged.map_err(|error| match &error {

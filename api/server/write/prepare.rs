@@ -28,11 +28,13 @@ impl Write {
             return Err(ApiError::bad_request("the object nests too deep"));
         }
         let warnings = self.prune(object)?;
+        admission::normalise(&self.kind, object)?;
         match before {
             Some(before) => self.keep(&before.object, object)?,
             None => self.begin(object),
         }
         self.kind.schema.default(object);
+        admission::complete(&self.kind, object);
         let mut causes = metadata_causes(object);
         causes.extend(self.kind.schema.validate(object).into_iter().map(Cause::from));
         if causes.is_empty() {
