@@ -98,7 +98,7 @@ pub(crate) async fn answer(
     if !expected {
         return Err(ApiError::method_not_allowed());
     }
-    let registry = api.registry();
+    let registry = &*api.registry();
     let document = match page {
         Page::Root => json!({"paths": [
             "/api", "/api/v1", "/apis", "/apis/gcluster.dev/v1alpha1", "/healthz", "/livez", "/metrics",

@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! CRDs of gcluster_types ─┐
+//! CRDs of users (crd/…) ──┤
 //! built-ins (kinds/…)  ───┴─▶ Registry ──▶ routes, discovery, OpenAPI, tables, validation
 //! ```
 
 mod builtin;
+pub(crate) mod custom;
+mod registry;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionVersion,
-};
+use tokio::sync::watch;
+
+pub use registry::Registry;
 
 use crate::schema::Schema;
 use crate::table::{Column, JsonPath};
@@ -56,6 +58,69 @@ pub struct Kind {
     pub view: View,
     /// False for kinds that come from a CustomResourceDefinition.
     pub builtin: bool,
+    /// What only kinds have that users defined.
+    pub custom: Custom,
+}
+
+/// What only kinds have that users defined; the default for all others.
+#[derive(Clone, Debug, Default)]
+pub struct Custom {
+    /// Name of the CustomResourceDefinition; empty for kinds that come with the server.
+    pub definition: String,
+    /// The definition is being deleted: nothing new is created.
+    pub terminating: bool,
+    /// The form in which objects are stored, when it may differ from the one that is served.
+    pub(crate) storage: Option<Arc<StorageForm>>,
+    /// Where the subresource `scale` finds its values.
+    pub(crate) scale: Option<Arc<ScalePaths>>,
+    /// Ends watches when the kind is served no more in this form.
+    pub(crate) life: Life,
+}
+
+/// The version in which the objects of a kind are stored.
+#[derive(Debug)]
+pub(crate) struct StorageForm {
+    /// `group/version`.
+    pub(crate) api_version: String,
+    /// Shape of the stored objects: its defaults fill in what older objects lack.
+    pub(crate) schema: Schema,
+}
+
+/// Paths of the subresource `scale`, as field names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ScalePaths {
+    pub(crate) spec: Vec<String>,
+    pub(crate) status: Vec<String>,
+    pub(crate) selector: Option<Vec<String>>,
+}
+
+/// Tells streams that their kind is gone or has another form.
+#[derive(Clone, Debug)]
+pub(crate) struct Life(Arc<watch::Sender<bool>>);
+
+impl Default for Life {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl PartialEq for Life {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Life {
+    /// Ends every stream of the kind.
+    pub(crate) fn end(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Completes when the kind has ended.
+    pub(crate) async fn ended(&self) {
+        // The sender is held by `self`.
+        let _ = self.0.subscribe().wait_for(|ended| *ended).await;
+    }
 }
 
 /// A subresource, such as `status`.
@@ -83,6 +148,8 @@ pub enum View {
     Stored,
     /// Stored as events.k8s.io/v1 and served as core/v1, see [`crate::events_view`].
     CoreEvent,
+    /// Stored in one version of a CustomResourceDefinition, maybe by an older schema, and served in another.
+    Custom,
 }
 
 impl Kind {
@@ -106,75 +173,19 @@ impl Kind {
         self.subresources.iter().find(|s| s.name == name)
     }
 
+    /// True for CustomResourceDefinitions themselves.
+    pub fn is_definition(&self) -> bool {
+        self.builtin && self.kind == crate::crd::KIND
+    }
+
+    /// True when `metadata.generation` counts the changes of what is desired.
+    pub fn has_generation(&self) -> bool {
+        !self.builtin || self.is_definition()
+    }
+
     /// The `status` that the server gives to a new object of this kind.
     pub fn initial_status(&self) -> Option<serde_json::Value> {
         (self.builtin && self.kind == "Namespace").then(|| serde_json::json!({"phase": "Active"}))
-    }
-}
-
-/// All kinds that are served.
-#[derive(Clone, Debug, Default)]
-pub struct Registry {
-    kinds: Vec<Arc<Kind>>,
-    by_resource: HashMap<(String, String, String), usize>,
-    by_kind: HashMap<(String, String, String), usize>,
-}
-
-impl Registry {
-    /// The built-in kinds and those of the definitions.
-    pub fn new(crds: Vec<CustomResourceDefinition>) -> Registry {
-        let mut registry = Registry::default();
-        for kind in builtin::kinds() {
-            registry.insert(kind);
-        }
-        for crd in &crds {
-            for version in crd.spec.versions.iter().filter(|v| v.served) {
-                registry.insert(from_crd(crd, version));
-            }
-        }
-        registry.insert(builtin::bundle());
-        registry
-    }
-
-    fn insert(&mut self, kind: Kind) {
-        let index = self.kinds.len();
-        let key = |last: &str| (kind.group.clone(), kind.version.clone(), last.to_owned());
-        self.by_resource.insert(key(&kind.plural), index);
-        self.by_kind.insert(key(&kind.kind), index);
-        self.kinds.push(Arc::new(kind));
-    }
-
-    /// The kind behind a path.
-    pub fn by_resource(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
-        let key = (group.to_owned(), version.to_owned(), plural.to_owned());
-        self.by_resource.get(&key).and_then(|i| self.kinds.get(*i))
-    }
-
-    /// The kind that an object names by `apiVersion` and `kind`.
-    pub fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Kind>> {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let key = (group.to_owned(), version.to_owned(), kind.to_owned());
-        self.by_kind.get(&key).and_then(|i| self.kinds.get(*i))
-    }
-
-    /// All kinds, built-in ones first.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
-        self.kinds.iter()
-    }
-
-    /// Groups with their versions, in the order of the kinds; the core group is the empty name.
-    pub fn groups(&self) -> Vec<(&str, Vec<&str>)> {
-        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-        for kind in &self.kinds {
-            match groups.iter_mut().find(|(group, _)| *group == kind.group) {
-                Some((_, versions)) if !versions.contains(&kind.version.as_str()) => {
-                    versions.push(&kind.version)
-                }
-                Some(_) => {}
-                None => groups.push((&kind.group, vec![&kind.version])),
-            }
-        }
-        groups
     }
 }
 
@@ -183,47 +194,6 @@ pub(crate) const STORED_VERBS: [&str; 8] =
     ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// Verbs of a subresource that is a view on the same object.
 pub(crate) const VIEW_VERBS: &[&str] = &["get", "patch", "update"];
-
-fn from_crd(crd: &CustomResourceDefinition, version: &CustomResourceDefinitionVersion) -> Kind {
-    let names = &crd.spec.names;
-    let status = version.subresources.as_ref().is_some_and(|s| s.status.is_some());
-    let mut subresources = Vec::new();
-    if status {
-        subresources.push(Subresource { name: "status", verbs: VIEW_VERBS });
-    }
-    if crd.spec.group == gcluster_types::kinds::GROUP && names.plural == "iterations" {
-        subresources.push(Subresource { name: "transcript", verbs: &["get", "create"] });
-    }
-    let props = version.schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
-    Kind {
-        group: crd.spec.group.clone(),
-        version: version.name.clone(),
-        kind: names.kind.clone(),
-        list_kind: names.list_kind.clone().unwrap_or_else(|| format!("{}List", names.kind)),
-        plural: names.plural.clone(),
-        singular: names.singular.clone().unwrap_or_else(|| names.kind.to_lowercase()),
-        short_names: names.short_names.clone().unwrap_or_default(),
-        categories: names.categories.clone().unwrap_or_default(),
-        namespaced: crd.spec.scope == "Namespaced",
-        status,
-        subresources,
-        verbs: STORED_VERBS.to_vec(),
-        schema: props.map_or_else(Schema::any, Schema::from_props),
-        columns: Column::of_crd(version),
-        selectable: version
-            .selectable_fields
-            .iter()
-            .flatten()
-            .map(|field| SelectableField {
-                name: field.json_path.trim_start_matches('.').to_owned(),
-                path: JsonPath::parse(&field.json_path),
-            })
-            .collect(),
-        store_resource: format!("{}/{}", crd.spec.group, names.plural),
-        view: View::Stored,
-        builtin: false,
-    }
-}
 
 #[cfg(test)]
 mod tests;

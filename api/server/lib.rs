@@ -18,6 +18,7 @@ pub mod security;
 pub mod table;
 
 mod admission;
+mod crd;
 mod identity;
 mod info;
 mod metrics;
@@ -34,6 +35,7 @@ mod write;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use gcluster_store::{Key, ListAt, Store, Transcripts};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -65,46 +67,57 @@ struct Inner {
     store: Store,
     transcripts: Transcripts,
     version: String,
-    registry: Registry,
+    /// The kinds that come with the server.
+    base: Registry,
+    /// All kinds that are served now; a request keeps the one that it began with.
+    registry: ArcSwap<Registry>,
+    /// Held while definitions become kinds: one at a time.
+    settling: tokio::sync::Mutex<()>,
     metrics: Metrics,
     closing: watch::Sender<bool>,
 }
 
 /// Why the first objects could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot create the namespace `default`: {0}")]
+#[error("cannot write the first objects: {0}")]
 pub struct BootstrapError(String);
 
 impl Api {
     /// An API over a store, with every kind that gcluster has.
     pub fn new(options: ApiOptions) -> Self {
         let ApiOptions { store, transcripts, version } = options;
+        let base = Registry::new(gcluster_types::kinds::crds());
         let inner = Inner {
             store,
             transcripts,
             version,
-            registry: Registry::new(gcluster_types::kinds::crds()),
+            registry: ArcSwap::from_pointee(base.clone()),
+            base,
+            settling: tokio::sync::Mutex::default(),
             metrics: Metrics::default(),
             closing: watch::Sender::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Creates the namespace `default` when it is absent, and removes transcripts whose iteration is gone.
-    /// To be called once, when the journal is followed, and before anybody writes.
+    /// Creates the namespace `default` when it is absent, writes gcluster's own definitions, serves the kinds of
+    /// those that users made, and removes transcripts whose iteration is gone. To be called once, when the journal is followed, and before anybody writes.
     ///
     /// # Errors
-    /// When the namespace cannot be written.
+    /// When something cannot be written.
     pub async fn bootstrap(&self) -> Result<(), BootstrapError> {
         if self.store().get(&Key::new("/namespaces", "", "default")).is_none() {
             let failed = |error: status::ApiError| BootstrapError(error.to_string());
-            let kind = self.registry().by_resource("", "v1", "namespaces");
+            let kind = self.registry().by_resource("", "v1", "namespaces").cloned();
             let kind = kind.ok_or_else(|| BootstrapError("it is no known kind".into()))?;
             let query = Query::parse("fieldManager=gcluster");
-            let write = Write::new(kind, "", "", None, &query, &http::HeaderMap::new()).map_err(failed)?;
+            let write = Write::new(&kind, "", "", None, &query, &http::HeaderMap::new()).map_err(failed)?;
             let object = json!({"metadata": {"name": "default"}});
             write::create(self, write, object).await.map_err(failed)?;
         }
+        crd::install(self).await.map_err(BootstrapError)?;
+        crd::settle(self).await.map_err(|error| BootstrapError(error.to_string()))?;
+        crd::follow(self);
         self.remove_strays().await;
         Ok(())
     }
@@ -148,8 +161,21 @@ impl Api {
         &self.inner.transcripts
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.inner.registry
+    /// The kinds that are served now. Whoever holds the answer goes on with these kinds.
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        self.inner.registry.load_full()
+    }
+
+    pub(crate) fn base_registry(&self) -> &Registry {
+        &self.inner.base
+    }
+
+    pub(crate) fn replace_registry(&self, next: Arc<Registry>) {
+        self.inner.registry.store(next);
+    }
+
+    pub(crate) fn settling(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.settling
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

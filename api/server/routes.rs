@@ -20,7 +20,7 @@ use crate::query::{Query, decode};
 use crate::selector::Selector;
 use crate::status::{self, ApiError, ApiResult};
 use crate::write::{self, Change, MAX_BUNDLE, MAX_OBJECT, Patch, Write, Written};
-use crate::{Api, info, read, transcript};
+use crate::{Api, crd, info, read, transcript};
 
 /// What a path names.
 #[derive(Clone, Debug)]
@@ -206,25 +206,33 @@ async fn resource_answer(
     let is_bundle = kind.plural == "bundles" && kind.verbs == ["create"];
     let bytes = negotiate::read(body, if is_bundle { MAX_BUNDLE } else { MAX_OBJECT }).await?;
     let write = Write::new(&kind, ns, object_name, subresource.as_deref(), query, &parts.headers)?;
+    let dry_run = write.dry_run;
     let media = negotiate::content_type(&parts.headers);
     match verb {
         "create" if is_bundle => {
             let body = negotiate::parse(&media, &bytes)?;
             let (answer, warnings) = write::bundle(api, write, body, query.flag("force")).await?;
+            let items = answer["results"].as_array();
+            if !dry_run && items.into_iter().flatten().any(|item| item["kind"] == crd::KIND) {
+                crd::settle_soon(api).await?;
+            }
             warned(read::encoded(StatusCode::OK, &answer, accepted.yaml)?, &warnings)
         }
         "create" => {
             let object = negotiate::parse(&media, &bytes)?;
-            written(&kind, write::create(api, write, object).await?, accepted)
+            let done = write::create(api, write, object).await?;
+            written(&kind, crd::settled(api, &kind, dry_run, done).await?, accepted)
         }
         "update" => {
             let object = negotiate::parse(&media, &bytes)?;
-            written(&kind, write::update(api, write, object).await?, accepted)
+            let done = write::update(api, write, object).await?;
+            written(&kind, crd::settled(api, &kind, dry_run, done).await?, accepted)
         }
         "patch" => {
             let named = query.has("fieldManager");
             let patch = Patch::parse(&write, &media, &bytes, query.flag("force"), named)?;
-            written(&kind, write::patch(api, write, patch).await?, accepted)
+            let done = write::patch(api, write, patch).await?;
+            written(&kind, crd::settled(api, &kind, dry_run, done).await?, accepted)
         }
         _ => {
             let body = match bytes.is_empty() {
@@ -234,6 +242,7 @@ async fn resource_answer(
             let options = write::DeleteOptions::parse(&body, query.get("propagationPolicy"))?;
             if verb == "delete" {
                 let done = write::delete(api, write, options).await?;
+                let done = crd::settled(api, &kind, dry_run, done).await?;
                 if done.change != Change::Deleted {
                     return read::answer(&kind, StatusCode::OK, &done.object, accepted);
                 }
@@ -243,6 +252,9 @@ async fn resource_answer(
             }
             let selector = Selector::parse(&kind, query.get("labelSelector"), query.get("fieldSelector"))?;
             write::delete_collection(api, write, namespace.as_deref(), &selector, options).await?;
+            if kind.is_definition() {
+                crd::settle_soon(api).await?;
+            }
             read::encoded(StatusCode::OK, &status::deleted(&kind, "", ""), accepted.yaml)
         }
     }

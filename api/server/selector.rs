@@ -12,10 +12,10 @@ use gcluster_store::{Entry, Key};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::events_view;
-use crate::kinds::{Kind, View};
+use crate::kinds::Kind;
 use crate::status::{ApiError, ApiResult};
 use crate::table::JsonPath;
+use crate::write::served;
 
 /// What objects a list or a watch is about.
 #[derive(Clone, Debug, Default)]
@@ -106,10 +106,7 @@ impl Selector {
         if !self.fields.iter().any(|term| matches!(term.field, Field::Path(_))) {
             return true;
         }
-        let Ok(mut object) = serde_json::from_slice::<Value>(value) else { return false };
-        if kind.view == View::CoreEvent {
-            object = events_view::to_core(&object);
-        }
+        let Ok(object) = served(kind, value) else { return false };
         self.fields.iter().all(|term| match &term.field {
             Field::Path(path) => (text(path.get(&object)) == term.value) == term.equal,
             Field::Name | Field::Namespace => true,

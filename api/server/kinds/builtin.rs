@@ -3,16 +3,17 @@
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event as CoreEvent, Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
-use super::{Kind, STORED_VERBS, SelectableField, Subresource, VIEW_VERBS, View};
+use super::{Custom, Kind, STORED_VERBS, SelectableField, Subresource, VIEW_VERBS, View};
 use crate::schema::Schema;
 use crate::table::{Column, JsonPath};
 
-/// Namespace, ConfigMap, Secret, Event in both groups, and Lease.
+/// Namespace, ConfigMap, Secret, Event in both groups, Lease and CustomResourceDefinition.
 pub(super) fn kinds() -> Vec<Kind> {
-    vec![namespace(), config_map(), secret(), core_event(), event(), lease()]
+    vec![namespace(), config_map(), secret(), core_event(), event(), lease(), definition()]
 }
 
 fn kind(group: &str, version: &str, name: &str, plural: &str, schema: Schema) -> Kind {
@@ -35,6 +36,7 @@ fn kind(group: &str, version: &str, name: &str, plural: &str, schema: Schema) ->
         store_resource: format!("{group}/{plural}"),
         view: View::Stored,
         builtin: true,
+        custom: Custom::default(),
     }
 }
 
@@ -134,6 +136,20 @@ fn lease() -> Kind {
         Column::age(),
     ];
     lease
+}
+
+fn definition() -> Kind {
+    let schema = schema_of::<CustomResourceDefinition>();
+    let mut definition = kind(crate::crd::GROUP, "v1", crate::crd::KIND, crate::crd::PLURAL, schema);
+    definition.short_names = vec!["crd".into(), "crds".into()];
+    definition.categories = vec!["api-extensions".into()];
+    definition.namespaced = false;
+    definition.status = true;
+    definition.subresources = vec![Subresource { name: "status", verbs: VIEW_VERBS }];
+    let created = "CreationTimestamp is the time at which the definition was created.";
+    definition.columns =
+        vec![Column::name(), Column::new("Created At", "string", ".metadata.creationTimestamp", 0, created)];
+    definition
 }
 
 /// A list of objects that is applied as one transaction and never stored.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::stream;
+use futures::{FutureExt as _, stream};
 use gcluster_store::{Entry, Event, EventKind, WatchEnd, Watcher};
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
@@ -162,6 +162,7 @@ impl Watch {
         if let Some(revision) = self.initial_end.take() {
             return Some(self.bookmark(revision, true));
         }
+        let life = self.kind.custom.life.clone();
         loop {
             let last = self.until.checked_sub(LAST_BOOKMARK).unwrap_or(self.until);
             let wake =
@@ -182,6 +183,14 @@ impl Watch {
                     }
                 },
                 () = self.closing.wait() => return None,
+                () = life.ended() => {
+                    // What happened before is still owed.
+                    self.ended = true;
+                    return match self.watcher.next().now_or_never() {
+                        Some(Ok(events)) => self.lines(&events),
+                        _ => None,
+                    };
+                }
                 () = tokio::time::sleep_until(wake) => {
                     let now = Instant::now();
                     let over = now >= last.min(self.until);

@@ -42,6 +42,15 @@ impl Server {
         Self { api, store, dir }
     }
 
+    /// Another API over the same store, as after a restart.
+    pub(crate) async fn restart(self) -> Self {
+        let transcripts = Transcripts::open(&self.dir.path().join("again")).unwrap();
+        let options = ApiOptions { store: self.store.clone(), transcripts, version: "0.0.0".into() };
+        let api = Api::new(options);
+        api.bootstrap().await.unwrap();
+        Self { api, ..self }
+    }
+
     pub(crate) fn client(&self) -> kube::Client {
         kube::Client::new(self.api.router(), "default")
     }

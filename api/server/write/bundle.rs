@@ -91,7 +91,7 @@ fn item_write(api: &Api, write: &Write, index: usize, item: Value) -> ApiResult<
     };
     let name = text(&item, "/metadata/name");
     let refuse = |why: String| ApiError::bad_request(why).of_item(index, kind_name, namespace, name);
-    let Some(kind) = api.registry().by_kind(api_version, kind_name).filter(|kind| kind.allows("patch"))
+    let Some(kind) = api.registry().by_kind(api_version, kind_name).filter(|kind| kind.allows("patch")).cloned()
     else {
         return Err(refuse(format!("no matches for kind {kind_name:?} in version {api_version:?}")));
     };
@@ -105,10 +105,10 @@ fn item_write(api: &Api, write: &Write, index: usize, item: Value) -> ApiResult<
         )));
     }
     let item_write = Write {
-        kind: kind.clone(),
         namespace: if kind.namespaced { write.namespace.clone() } else { String::new() },
         name: name.to_owned(),
         api_version: kind.api_version(),
+        kind,
         ..write.clone()
     };
     Ok((item_write, item))

@@ -4,7 +4,7 @@ use gcluster_store::Transaction;
 use serde_json::{Value, json};
 
 use super::{Change, Live, Write, Written, after, live, set_revision, stored, text, transact};
-use crate::Api;
+use crate::{Api, crd};
 use crate::selector::Selector;
 use crate::status::{ApiError, ApiResult};
 
@@ -121,6 +121,7 @@ fn delete_in(
             return Err(ApiError::conflict(kind, &write.name, &why));
         }
     }
+    crd::permit(kind, &write.name)?;
     let namespace = kind.builtin && kind.kind == "Namespace";
     if namespace && write.name == "default" {
         return Err(ApiError::forbidden_object(kind, &write.name, "this namespace may not be deleted"));
@@ -142,6 +143,9 @@ fn delete_in(
         } else if options.propagation != propagation && there && !marked {
             finalizers.retain(|f| f != name);
         }
+    }
+    if kind.is_definition() && !marked && !finalizers.iter().any(|f| f == crd::CLEANUP) {
+        finalizers.push(crd::CLEANUP.into());
     }
     if finalizers.is_empty() {
         if let Some(metadata) = object["metadata"].as_object_mut() {

@@ -30,7 +30,7 @@ use crate::events_view;
 use crate::kinds::{Kind, View};
 use crate::query::{FieldValidation, Query};
 use crate::status::{ApiError, ApiResult};
-use crate::{Api, identity};
+use crate::{Api, crd, identity};
 
 /// Largest object that a client may send.
 pub(crate) const MAX_OBJECT: usize = 3 << 20;
@@ -226,6 +226,7 @@ pub(crate) fn served(kind: &Kind, bytes: &[u8]) -> ApiResult<Value> {
     Ok(match kind.view {
         View::Stored => object,
         View::CoreEvent => events_view::to_core(&object),
+        View::Custom => kind.converted(object),
     })
 }
 
@@ -234,6 +235,7 @@ fn stored(kind: &Kind, object: &Value) -> ApiResult<Bytes> {
     let bytes = match kind.view {
         View::Stored => serde_json::to_vec(object),
         View::CoreEvent => serde_json::to_vec(&events_view::to_events(object)),
+        View::Custom => serde_json::to_vec(&kind.to_storage(object)),
     };
     let bytes = bytes.map_err(|error| ApiError::internal(error.to_string()))?;
     if bytes.len() > MAX_OBJECT {
@@ -274,6 +276,7 @@ fn held(kind: &Kind, object: &Value) -> bool {
 
 /// Refuses to create in a namespace that is not there or is going away.
 fn check_namespace(tx: &Transaction<'_>, kind: &Kind, namespace: &str, name: &str) -> ApiResult<()> {
+    crd::check_alive(tx, kind, name)?;
     if !kind.namespaced {
         return Ok(());
     }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Live, Write, text};
 use crate::admission;
+use crate::crd;
 use crate::patch::managed::{ManagerCtx, track_update};
 use crate::query::FieldValidation;
 use crate::schema;
@@ -24,6 +25,7 @@ impl Write {
         tracked: bool,
     ) -> ApiResult<Vec<String>> {
         self.identify(object)?;
+        crd::permit(&self.kind, &self.name)?;
         if schema::too_deep(object) {
             return Err(ApiError::bad_request("the object nests too deep"));
         }
@@ -33,6 +35,7 @@ impl Write {
             Some(before) => self.keep(&before.object, object)?,
             None => self.begin(object),
         }
+        crd::default(&self.kind, object);
         self.kind.schema.default(object);
         admission::complete(&self.kind, object);
         let mut causes = metadata_causes(object);
@@ -131,7 +134,7 @@ impl Write {
         }
         metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
         metadata.insert("creationTimestamp".into(), self.now.as_str().into());
-        if !self.kind.builtin {
+        if self.kind.has_generation() {
             metadata.insert("generation".into(), 1.into());
         }
     }
@@ -205,7 +208,7 @@ impl Write {
     }
 
     fn count_generation(&self, before: &Value, object: &mut Value) {
-        if self.kind.builtin || self.subresource.is_some() {
+        if !self.kind.has_generation() || self.subresource.is_some() {
             return;
         }
         let counts = |key: &str| key != "metadata" && !(self.kind.status && key == "status");

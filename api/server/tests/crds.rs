@@ -1,0 +1,225 @@
+//! Kinds that users define: from the definition to the end of the last instance.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::Server;
+
+const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+const MERGE: &str = "application/merge-patch+json";
+
+fn schema(spec: Value) -> Value {
+    json!({"openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {
+        "spec": spec,
+        "status": {"type": "object", "properties": {
+            "replicas": {"type": "integer"}, "selector": {"type": "string"}, "phase": {"type": "string"},
+        }},
+    }}})
+}
+
+fn spec() -> Value {
+    json!({"type": "object", "required": ["size"], "properties": {
+        "size": {"type": "integer", "minimum": 1},
+        "color": {"type": "string", "default": "red", "enum": ["red", "green"]},
+        "replicas": {"type": "integer"},
+    }})
+}
+
+fn widgets() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wg"], "categories": ["all"]},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "schema": schema(spec()),
+                "subresources": {"status": {}, "scale": {
+                    "specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas",
+                    "labelSelectorPath": ".status.selector",
+                }},
+                "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}],
+                "selectableFields": [{"jsonPath": ".spec.color"}],
+            }],
+        },
+    })
+}
+
+fn widget(name: &str) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 3}})
+}
+
+fn condition<'v>(crd: &'v Value, name: &str) -> &'v Value {
+    let conditions = crd["status"]["conditions"].as_array();
+    let found = conditions.and_then(|all| all.iter().find(|c| c["type"] == name));
+    found.map_or(&Value::Null, |condition| &condition["status"])
+}
+
+/// Waits until a path is answered with a code.
+async fn until(server: &Server, path: &str, code: u16) {
+    let reached = async {
+        while server.get(path).await.code != code {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_definition_is_a_kind_at_once() {
+    let server = Server::start().await;
+    assert_eq!(server.get(WIDGETS).await.code, 404);
+    let made = server.post(CRDS, &widgets()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    assert_eq!(condition(&made.json, "Established"), "True");
+    assert_eq!(condition(&made.json, "NamesAccepted"), "True");
+    assert_eq!(made.json["status"]["acceptedNames"]["listKind"], "WidgetList");
+    assert_eq!(made.json["status"]["storedVersions"], json!(["v1"]));
+    assert_eq!(made.json["metadata"]["generation"], 1);
+
+    let new = server.post(WIDGETS, &widget("a")).await;
+    assert_eq!(new.code, 201, "{}", new.text);
+    assert_eq!(new.json["spec"], json!({"size": 3, "color": "red"}));
+    assert_eq!(new.json["metadata"]["generation"], 1);
+    let wrong = server.post(WIDGETS, &json!({"metadata": {"name": "b"}, "spec": {"color": "blue"}})).await;
+    assert_eq!(wrong.code, 422);
+    let causes = wrong.json["details"]["causes"].as_array().unwrap();
+    assert_eq!(
+        causes.iter().map(|c| c["field"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["spec.size", "spec.color"]
+    );
+    let unknown = json!({"metadata": {"name": "c"}, "spec": {"size": 1, "colour": "red"}});
+    let strict = server.post(&format!("{WIDGETS}?fieldValidation=Strict"), &unknown).await;
+    assert!(strict.code == 400 && strict.text.contains("spec.colour"), "{}", strict.text);
+    let pruned = server.post(WIDGETS, &unknown).await;
+    assert_eq!(pruned.json["spec"], json!({"size": 1, "color": "red"}));
+
+    let found = server.get(&format!("{WIDGETS}?fieldSelector=spec.color%3Dgreen")).await;
+    assert_eq!(found.json["items"], json!([]));
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let table = server.call(Method::GET, WIDGETS, &table, "").await.json;
+    assert_eq!(table["columnDefinitions"][1]["name"], "Size");
+    assert_eq!(table["rows"][0]["cells"], json!(["a", 3]));
+    let status = json!({"status": {"phase": "Ready"}, "spec": {"size": 9}});
+    let status = server.patch(&format!("{WIDGETS}/a/status"), MERGE, &status).await.json;
+    assert_eq!((&status["spec"]["size"], &status["metadata"]["generation"]), (&json!(3), &json!(1)));
+
+    let resources = server.get("/apis/example.com/v1").await.json;
+    let names: Vec<&str> =
+        resources["resources"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["widgets", "widgets/status", "widgets/scale"]);
+    assert_eq!(resources["resources"][0]["shortNames"], json!(["wg"]));
+    let openapi = server.get("/openapi/v3/apis/example.com/v1").await.json;
+    assert!(openapi["components"]["schemas"]["com.example.v1.Widget"]["properties"]["spec"].is_object());
+    assert!(server.get("/openapi/v3").await.json["paths"]["apis/example.com/v1"].is_object());
+}
+
+#[tokio::test]
+async fn a_definition_goes_after_its_instances_and_ends_their_watches() {
+    let server = Server::start().await;
+    server.post(CRDS, &widgets()).await;
+    let mut held = widget("held");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    assert_eq!(server.post(WIDGETS, &held).await.code, 201);
+    assert_eq!(server.post(WIDGETS, &widget("free")).await.code, 201);
+    let resource = kube::core::ApiResource::from_gvk_with_plural(
+        &kube::core::GroupVersionKind::gvk("example.com", "v1", "Widget"),
+        "widgets",
+    );
+    let api = kube::Api::<kube::core::DynamicObject>::namespaced_with(server.client(), "default", &resource);
+    let mut watch = api.watch(&kube::api::WatchParams::default(), "0").await.unwrap().boxed();
+
+    let crd = format!("{CRDS}/widgets.example.com");
+    let going = server.call(Method::DELETE, &crd, &[], "").await;
+    assert_eq!((going.code.as_u16(), condition(&going.json, "Terminating")), (200, &json!("True")));
+    until(&server, &format!("{WIDGETS}/free"), 404).await;
+    let late = server.post(WIDGETS, &widget("late")).await;
+    assert!(late.code == 405 && late.text.contains("terminating"), "{}", late.text);
+    assert_eq!(server.get(&crd).await.code, 200, "an instance is held");
+    assert!(!server.get(&format!("{WIDGETS}/held")).await.json["metadata"]["deletionTimestamp"].is_null());
+
+    let free = json!({"metadata": {"finalizers": null}});
+    server.patch(&format!("{WIDGETS}/held"), MERGE, &free).await;
+    until(&server, &crd, 404).await;
+    until(&server, WIDGETS, 404).await;
+    assert_eq!(server.get("/apis/example.com").await.code, 404);
+    let mut seen = Vec::new();
+    let end = async {
+        while let Some(Ok(event)) = watch.next().await {
+            if let kube::core::WatchEvent::Deleted(object) = event {
+                seen.push(object.metadata.name.unwrap_or_default());
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), end).await.unwrap();
+    assert_eq!(seen, ["free", "held"], "the watch shows all and ends");
+
+    let again = server.post(CRDS, &widgets()).await;
+    assert_eq!(again.code, 201);
+    assert_eq!(server.get(WIDGETS).await.json["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_restart_serves_what_was_defined_and_goes_on_deleting() {
+    let server = Server::start().await;
+    server.post(CRDS, &widgets()).await;
+    let mut held = widget("held");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    server.post(WIDGETS, &held).await;
+    let again = server.restart().await;
+    assert_eq!(again.get(&format!("{WIDGETS}/held")).await.code, 200);
+    again.call(Method::DELETE, &format!("{CRDS}/widgets.example.com"), &[], "").await;
+    let third = again.restart().await;
+    assert_eq!(third.post(WIDGETS, &widget("late")).await.code, 405);
+    third.patch(&format!("{WIDGETS}/held"), MERGE, &json!({"metadata": {"finalizers": null}})).await;
+    until(&third, WIDGETS, 404).await;
+    until(&third, &format!("{CRDS}/widgets.example.com"), 404).await;
+}
+
+#[tokio::test]
+async fn names_that_are_taken_are_not_served_twice() {
+    let server = Server::start().await;
+    server.post(CRDS, &widgets()).await;
+    let mut other = widgets();
+    other["metadata"]["name"] = json!("gadgets.example.com");
+    other["spec"]["names"] = json!({"plural": "gadgets", "kind": "Widget"});
+    let refused = server.post(CRDS, &other).await;
+    assert_eq!(refused.code, 201, "{}", refused.text);
+    assert_eq!(condition(&refused.json, "NamesAccepted"), "False");
+    assert_eq!(condition(&refused.json, "Established"), "False");
+    let gadgets = "/apis/example.com/v1/namespaces/default/gadgets";
+    assert_eq!(server.get(gadgets).await.code, 404);
+    server.call(Method::DELETE, &format!("{CRDS}/widgets.example.com"), &[], "").await;
+    until(&server, gadgets, 200).await;
+    let accepted = server.get(&format!("{CRDS}/gadgets.example.com")).await.json;
+    assert_eq!(condition(&accepted, "Established"), "True");
+}
+
+#[tokio::test]
+async fn definitions_of_gcluster_are_there_and_stay() {
+    let server = Server::start().await;
+    let all = server.get(CRDS).await.json;
+    let count = all["items"].as_array().unwrap().len();
+    assert_eq!(count, gcluster_types::kinds::crds().len());
+    let agents = format!("{CRDS}/agents.gcluster.dev");
+    assert_eq!(condition(&server.get(&agents).await.json, "Established"), "True");
+    let changes = [
+        server.call(Method::DELETE, &agents, &[], "").await,
+        server.patch(&agents, MERGE, &json!({"spec": {"scope": "Cluster"}})).await,
+        server.patch(&agents, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).await,
+        server.call(Method::DELETE, CRDS, &[], "").await,
+    ];
+    for refused in changes {
+        assert_eq!(refused.code, 403, "{}", refused.text);
+        assert!(refused.text.contains("come with gcluster"), "{}", refused.text);
+    }
+    let mut own = widgets();
+    own["metadata"]["name"] = json!("widgets.gcluster.dev");
+    own["spec"]["group"] = json!("gcluster.dev");
+    assert_eq!(server.post(CRDS, &own).await.code, 403);
+    assert_eq!(server.get(CRDS).await.json["items"].as_array().unwrap().len(), count);
+}
