@@ -5,6 +5,9 @@
 mod builtin;
 mod bundles;
 mod concurrency;
+mod crds;
+mod fuzz;
+mod fuzz_replay;
 mod kubectl;
 mod limits;
 mod objects;
