@@ -112,6 +112,11 @@ impl Connection {
         Ok(Self { client, address, namespace })
     }
 
+    /// The client itself, for watches.
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
     /// Reads one document.
     pub async fn get(&self, path: &str, accept: &str) -> Result<Value> {
         self.call(Method::GET, path, accept, None).await

@@ -10,3 +10,11 @@
 //! A client of the API and nothing else: closing it changes nothing on the master.
 
 pub mod theme;
+
+pub mod filter;
+pub mod fleet;
+mod hub;
+mod informer;
+pub mod msg;
+pub mod need;
+pub mod tree;

@@ -1,0 +1,268 @@
+//! Watches of objects: each lists, then follows, and leaves what it sees in the hub.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use gcluster_types::kinds::message::Message;
+use gcluster_types::{Agent, AgentRevision, Iteration};
+use k8s_openapi::api::core::v1::Event as CoreEvent;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::watcher::{self, Config, Event};
+use kube::{Api, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Ground;
+use crate::tui::fleet::{AgentRow, IterationRow, Key, Outlines};
+use crate::tui::hub::{self, Newest, Waiting};
+use crate::tui::msg::{Cause, Link};
+
+/// First pause after a failure that is not the connection's; it doubles up to the longest.
+const FIRST: Duration = Duration::from_millis(100);
+/// Longest pause.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Follows all agents. The only watch that says that the connection stands, for everything else hangs on it.
+pub(super) async fn agents(ground: Ground, namespace: Option<String>) {
+    let api: Api<Agent> = api(&ground, namespace.as_deref());
+    let mut outlines = Outlines::default();
+    let hub = ground.hub.clone();
+    let mut listed: HashMap<String, AgentRow> = HashMap::new();
+    follow(&ground, api, Config::default(), move |event| match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(agent) => {
+            let row = outlines.row(&agent);
+            listed.insert(name(&agent), row);
+        }
+        Event::InitDone => {
+            let rows = std::mem::take(&mut listed);
+            hub.leave(|waiting| {
+                waiting.agents.replace(rows);
+                waiting.link = Some(Link::Up);
+            });
+        }
+        Event::Apply(agent) => {
+            let row = outlines.row(&agent);
+            hub.leave(|waiting| waiting.agents.put(name(&agent), row));
+        }
+        Event::Delete(agent) => {
+            outlines.forget(&key(&agent));
+            hub.leave(|waiting| waiting.agents.gone(name(&agent)));
+        }
+    })
+    .await;
+}
+
+/// Follows the iterations that run, of all agents.
+pub(super) async fn running(ground: Ground, namespace: Option<String>) {
+    let api: Api<Iteration> = api(&ground, namespace.as_deref());
+    let config = Config::default().fields("status.phase=Running");
+    into_hub(ground, api, config, name, |i| IterationRow::of(&i), |waiting| Some(&mut waiting.running)).await;
+}
+
+/// Follows the iterations of one agent.
+pub(super) async fn history(ground: Ground, agent: Key) {
+    let api: Api<Iteration> = api(&ground, Some(agent.namespace()));
+    let config = Config::default().fields(&format!("spec.agent={}", agent.name()));
+    into_hub(
+        ground,
+        api,
+        config,
+        name,
+        |i| IterationRow::of(&i),
+        move |waiting| Some(waiting.history.entry(agent.clone()).or_default()),
+    )
+    .await;
+}
+
+/// Follows one agent with its messages, revisions and events.
+pub(super) async fn one(ground: Ground, agent: Key) {
+    let namespace = Some(agent.namespace());
+    let own = Config::default().fields(&format!("spec.agent={}", agent.name()));
+    let itself = Config::default().fields(&format!("metadata.name={}", agent.name()));
+    let about =
+        Config::default().fields(&format!("involvedObject.kind=Agent,involvedObject.name={}", agent.name()));
+    let object = follow(&ground, api::<Agent>(&ground, namespace), itself, {
+        let (hub, key, mut listed) = (ground.hub.clone(), agent.clone(), None);
+        move |event| {
+            let object = match event {
+                Event::Init => return listed = None,
+                Event::InitApply(object) => return listed = Some(object),
+                Event::InitDone => listed.take(),
+                Event::Apply(object) => Some(object),
+                Event::Delete(_) => None,
+            };
+            let object = object.map(|object| Box::new(without_secrets(object)));
+            hub.leave(|waiting| waiting.agent = Some((key.clone(), object)));
+        }
+    });
+    let key = agent.clone();
+    let messages = into_hub(
+        ground.clone(),
+        api::<Message>(&ground, namespace),
+        own.clone(),
+        |m| m.name_any(),
+        lean,
+        move |waiting| Some(hub::slot(&mut waiting.messages, &key)),
+    );
+    let key = agent.clone();
+    let revisions = into_hub(
+        ground.clone(),
+        api::<AgentRevision>(&ground, namespace),
+        own,
+        |r| r.name_any(),
+        lean,
+        move |waiting| Some(hub::slot(&mut waiting.revisions, &key)),
+    );
+    let key = agent.clone();
+    let events = into_hub(
+        ground.clone(),
+        api::<CoreEvent>(&ground, namespace),
+        about,
+        |e| e.name_any(),
+        |event| serde_json::to_value(lean(event)).unwrap_or(Value::Null),
+        move |waiting| Some(hub::slot(&mut waiting.events, &key)),
+    );
+    tokio::join!(object, messages, revisions, events);
+}
+
+fn api<K>(ground: &Ground, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(ground.client.clone(), namespace),
+        None => Api::all(ground.client.clone()),
+    }
+}
+
+fn key<K: Resource>(object: &K) -> Key {
+    Key::new(&object.namespace().unwrap_or_default(), &object.name_any())
+}
+
+/// `namespace/name`.
+fn name<K: Resource>(object: &K) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Without what only the server needs.
+fn lean<K: Resource>(mut object: K) -> K {
+    object.meta_mut().managed_fields = None;
+    object
+}
+
+/// Values of environment variables may be secrets and are shown nowhere.
+fn without_secrets(agent: Agent) -> Agent {
+    let mut agent = lean(agent);
+    for variable in agent.spec.backend.iter_mut().flat_map(|backend| &mut backend.env) {
+        variable.value = "…".into();
+    }
+    agent
+}
+
+/// Follows a kind and leaves each object's projection in one place of the hub.
+async fn into_hub<K, T>(
+    ground: Ground,
+    api: Api<K>,
+    config: Config,
+    name: impl Fn(&K) -> String + Send,
+    project: impl Fn(K) -> T + Send,
+    place: impl for<'a> Fn(&'a mut Waiting) -> Option<&'a mut Newest<T>> + Send,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Send,
+{
+    let hub = ground.hub.clone();
+    let mut listed: HashMap<String, T> = HashMap::new();
+    follow(&ground, api, config, move |event| {
+        let change: Box<dyn FnOnce(&mut Newest<T>)> = match event {
+            Event::Init => return listed.clear(),
+            Event::InitApply(object) => {
+                listed.insert(name(&object), project(object));
+                return;
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut listed);
+                Box::new(move |newest| newest.replace(listed))
+            }
+            Event::Apply(object) => {
+                let (name, object) = (name(&object), project(object));
+                Box::new(move |newest| newest.put(name, object))
+            }
+            Event::Delete(object) => {
+                let name = name(&object);
+                Box::new(move |newest| newest.gone(name))
+            }
+        };
+        hub.leave(|waiting| {
+            if let Some(newest) = place(waiting) {
+                change(newest);
+            }
+        });
+    })
+    .await;
+}
+
+/// Lists and follows for ever. After a failure, when the master answers again, everything is listed anew.
+async fn follow<K>(ground: &Ground, api: Api<K>, config: Config, mut each: impl FnMut(Event<K>))
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut pause = FIRST;
+    loop {
+        ground.line.up().await;
+        let epoch = ground.line.epoch();
+        let mut events = std::pin::pin!(watcher::watcher(api.clone(), config.clone().streaming_lists()));
+        let failure = loop {
+            tokio::select! {
+                // Whoever has not noticed yet that the master was gone lists again too.
+                () = ground.line.renewed(epoch) => break None,
+                event = events.next() => match event {
+                    Some(Ok(event)) => {
+                        if matches!(event, Event::InitDone) {
+                            pause = FIRST;
+                        }
+                        each(event);
+                    }
+                    Some(Err(error)) => break Some(error),
+                    None => break None,
+                },
+            }
+        };
+        match failure.as_ref().map(cause) {
+            Some(Some((cause, detail))) => ground.line.lost(cause, detail),
+            Some(None) => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST);
+            }
+            None => {}
+        }
+    }
+}
+
+/// What a failed watch says of the connection; nothing when the server itself refused.
+fn cause(error: &watcher::Error) -> Option<(Cause, String)> {
+    let of = |cause, error: &kube::Error| match error {
+        kube::Error::Api(_) => None,
+        // The innermost error says what happened; those around it only where.
+        other => Some((cause, innermost(other))),
+    };
+    match error {
+        // The answer was complete, and the next request finds nobody: the master was stopped.
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            of(Cause::Stopped, error)
+        }
+        watcher::Error::WatchFailed(error) => of(Cause::Cut, error),
+        watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => None,
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
