@@ -67,6 +67,9 @@ pub enum Entry {
         from: String,
         /// The text.
         text: String,
+        /// Name of the Message object; absent where the agent's program was told by somebody else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
     },
     /// Something that the backend or gcluster has to say: a retry, a model change, an unknown event.
     Notice {

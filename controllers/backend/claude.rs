@@ -7,13 +7,14 @@
 //! What its lines mean is in `claude_stream`, how runs end in `claude_ending`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::claude_stream::ClaudeStream;
 use super::drive::drive;
+use super::evidence::{Evidence, of_claude};
 use super::process::{Input, Program, find_program, spawn};
 use super::{Backend, Capabilities, Launch, Running, StartError, Unavailable};
 
@@ -59,6 +60,10 @@ impl Backend for ClaudeBackend {
 
     fn check(&self) -> Result<(), Unavailable> {
         self.find().map(drop)
+    }
+
+    fn evidence(&self, run_dir: &Path) -> Option<Evidence> {
+        of_claude(run_dir)
     }
 
     fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>> {

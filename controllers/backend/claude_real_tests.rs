@@ -141,13 +141,15 @@ async fn real_claude_is_steered_while_a_tool_runs() {
     let mut running = model.run("slow", "Go", home.path()).await;
     until_a_tool_runs(&mut running).await;
     let id = uuid::Uuid::new_v4().to_string();
-    running
-        .control
-        .steer(SteerMessage { id: id.clone(), from: "ann".into(), text: "Look at the tests too".into() })
-        .unwrap();
+    let message = SteerMessage {
+        id: id.clone(),
+        from: Some("ann".into()),
+        text: "Look at the tests too".into(),
+        ..SteerMessage::default()
+    };
+    running.control.steer(message.clone()).unwrap();
     let (events, finished) = rest(&mut running).await;
-    let record = Entry::Message { from: "ann".into(), text: "Look at the tests too".into() };
-    assert!(events.contains(&BackendEvent::Record(record)), "{events:?}");
+    assert!(events.contains(&BackendEvent::Record(message.record())), "{events:?}");
     assert!(events.contains(&BackendEvent::Steered { id, state: SteerState::Delivered }), "{events:?}");
     assert_eq!(finished.outcome, Outcome::Succeeded { output: "Done.".into() });
 }

@@ -29,8 +29,10 @@ const QUOTED: u64 = 3;
 pub(crate) struct ClaudeStream {
     prompt_id: String,
     prompt_seen: bool,
-    /// Messages that were sent and not delivered yet: id and sender.
-    steering: BTreeMap<String, String>,
+    /// Messages that were sent and not delivered yet, by id.
+    steering: BTreeMap<String, SteerMessage>,
+    /// Messages that wait for the end of the turn that was interrupted for them.
+    redirects: Vec<SteerMessage>,
     lines: u64,
     broken: u64,
     unknown: BTreeMap<String, u64>,
@@ -220,13 +222,13 @@ impl ClaudeStream {
     }
 
     fn delivered(&mut self, id: &str, text: String, step: &mut Step) {
-        if let Some(from) = self.steering.remove(id) {
-            step.record(Entry::Message { from, text });
+        if let Some(message) = self.steering.remove(id) {
+            step.record(message.record());
             step.events.push(BackendEvent::Steered { id: id.to_owned(), state: SteerState::Delivered });
         } else if id == self.prompt_id || !self.prompt_seen {
             self.prompt_seen = true;
         } else {
-            step.record(Entry::Message { from: "unknown".to_owned(), text });
+            step.record(Entry::Message { from: "unknown".to_owned(), text, name: None });
         }
     }
 
@@ -263,7 +265,16 @@ impl ClaudeStream {
             step.notice(format!("A call of {} had been denied", string(&denial["tool_name"])));
         }
         self.turn_over = event["queued_turn_count"].as_u64().unwrap_or_default() == 0;
+        for message in std::mem::take(&mut self.redirects) {
+            step.input.push(self.hand_over(message));
+        }
         self.last_result = Some(event.clone());
+    }
+
+    fn hand_over(&mut self, message: SteerMessage) -> String {
+        let line = user_line(&message.id, &guarded(&message.words()));
+        self.steering.insert(message.id.clone(), message);
+        line
     }
 
     /// Counts what is not known and says so once.
@@ -307,7 +318,7 @@ impl Dialect for ClaudeStream {
     }
 
     fn is_idle(&self) -> bool {
-        self.turn_over && self.open_tasks == 0 && self.steering.is_empty()
+        self.turn_over && self.open_tasks == 0 && self.steering.is_empty() && self.redirects.is_empty()
     }
 
     fn interrupt(&mut self) -> Option<String> {
@@ -320,8 +331,12 @@ impl Dialect for ClaudeStream {
     }
 
     fn steer(&mut self, message: &SteerMessage) -> Option<String> {
-        self.steering.insert(message.id.clone(), message.from.clone());
-        Some(user_line(&message.id, &guarded(&message.text)))
+        if !message.interrupt || self.turn_over {
+            return Some(self.hand_over(message.clone()));
+        }
+        // Sent now it would be held for the tool that is being ended; behind the turn's result it begins the next.
+        self.redirects.push(message.clone());
+        self.interrupt()
     }
 
     fn finish(&mut self, exit: &Exit, step: &mut Step) -> Finished {

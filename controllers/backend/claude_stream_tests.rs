@@ -207,8 +207,14 @@ fn a_conversation_becomes_a_transcript() {
 fn a_steering_message_is_recorded_when_it_is_delivered_and_the_run_goes_on_until_then() {
     let (mut stream, _) = ClaudeStream::begin("First prompt");
     let id = "aaaa0000-0000-4000-8000-000000000001";
-    let message = SteerMessage { id: id.into(), from: "ann".into(), text: "Steering message".into() };
-    assert!(stream.steer(&message).unwrap().contains("Steering message"));
+    let message = SteerMessage {
+        id: id.into(),
+        name: Some("m-1".into()),
+        from: Some("ann".into()),
+        text: "Steering message".into(),
+        interrupt: false,
+    };
+    assert!(stream.steer(&message).unwrap().contains("Message from ann:\\n\\nSteering message"));
     let lines = std::fs::read(recordings().join("stdin_steer_during_tool.ndjson")).unwrap();
     let (events, finished) = replay_into(&mut stream, &lines, &exited(0));
     let told: Vec<&BackendEvent> = events
@@ -218,7 +224,7 @@ fn a_steering_message_is_recorded_when_it_is_delivered_and_the_run_goes_on_until
         })
         .collect();
     let steered = |state| BackendEvent::Steered { id: id.into(), state };
-    let record = Entry::Message { from: "ann".into(), text: "Steering message".into() };
+    let record = message.record();
     assert_eq!(
         told,
         [
@@ -230,6 +236,49 @@ fn a_steering_message_is_recorded_when_it_is_delivered_and_the_run_goes_on_until
     );
     assert_eq!(verdict(&finished), "ok Answer two.");
     assert!(stream.is_idle());
+}
+
+#[test]
+fn an_interruption_ends_the_turn_and_its_message_begins_the_next() {
+    for recording in ["stdin_interrupt_during_tool.ndjson", "stdin_interrupt_during_stream.ndjson"] {
+        let text = std::fs::read_to_string(recordings().join(recording)).unwrap();
+        let echo = text.lines().find(|line| line.contains("\"Next prompt\"")).unwrap();
+        let id = serde_json::from_str::<Value>(echo).unwrap()["uuid"].as_str().unwrap().to_owned();
+        let message = SteerMessage {
+            id: id.clone(),
+            text: "Next prompt".into(),
+            interrupt: true,
+            ..Default::default()
+        };
+        let (mut stream, _) = ClaudeStream::begin("First prompt");
+        let (mut sent, mut told, mut asked) = (Vec::new(), Vec::new(), None);
+        for (number, line) in text.lines().enumerate() {
+            if asked.is_none() && line.contains("control_response") {
+                asked = stream.steer(&message);
+            }
+            let mut step = Step::default();
+            stream.line(Line::Whole(line.as_bytes().to_vec()), &mut step);
+            sent.extend(step.input.into_iter().map(|input| (number, input)));
+            told.extend(step.events);
+            assert!(
+                !stream.is_idle()
+                    || sent.len() == 1 && told.contains(&BackendEvent::Record(message.clone().record()))
+            );
+        }
+        assert!(asked.unwrap().contains("\"interrupt\""));
+        let result = text.lines().position(|line| line.contains("error_during_execution")).unwrap();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        assert!(sent[0].0 == result && sent[0].1.contains(&id), "sent behind the result: {sent:?}");
+        assert!(told.contains(&BackendEvent::Steered { id, state: SteerState::Delivered }));
+        assert_eq!(verdict(&stream.finish(&exited(0), &mut Step::default())), "ok Answer two.");
+    }
+    let (mut stream, _) = ClaudeStream::begin("x");
+    stream.line(
+        Line::Whole(br#"{"type":"result","subtype":"success","result":"y"}"#.to_vec()),
+        &mut Step::default(),
+    );
+    let late = SteerMessage { id: "1".into(), text: "late".into(), interrupt: true, ..Default::default() };
+    assert!(stream.steer(&late).unwrap().contains("late"), "no turn runs: there is nothing to interrupt");
 }
 
 #[test]

@@ -3,12 +3,14 @@
 //! `spec.backend.args` is the program and its arguments: `["./agent.sh", "--fast"]`. Exit status 0 is success.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use gcluster_types::transcript::Entry;
 
 use super::drive::{Dialect, Exit, Step, drive};
+use super::evidence::{Evidence, of_text};
 use super::process::{Input, Program, find_program, spawn};
 use super::spool::Line;
 use super::{
@@ -37,6 +39,10 @@ impl Backend for CommandBackend {
     fn check(&self) -> Result<(), Unavailable> {
         // Which program it is only the launch knows.
         Ok(())
+    }
+
+    fn evidence(&self, run_dir: &Path) -> Option<Evidence> {
+        of_text(run_dir)
     }
 
     fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>> {

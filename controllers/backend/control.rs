@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use gcluster_types::transcript::Entry;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
@@ -31,15 +32,41 @@ pub enum Command {
 }
 
 /// Guidance for a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SteerMessage {
     /// A UUID; comes back in [`super::BackendEvent::Steered`].
     pub id: String,
-    /// Who sends it.
-    pub from: String,
+    /// Name of the Message object, for its record.
+    pub name: Option<String>,
+    /// Who sends it; `None` is the user.
+    pub from: Option<String>,
     /// The text.
     pub text: String,
+    /// The running turn is ended first, and the run goes on with the text.
+    pub interrupt: bool,
 }
+
+impl SteerMessage {
+    /// What the agent is told: the text, and who says it unless it is the user.
+    pub fn words(&self) -> String {
+        match &self.from {
+            Some(from) => format!("Message from {from}:\n\n{}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
+    /// The record that says that the agent was given it.
+    pub fn record(self) -> Entry {
+        Entry::Message {
+            from: self.from.unwrap_or_else(|| USER.to_owned()),
+            text: self.text,
+            name: self.name,
+        }
+    }
+}
+
+/// The sender of a message that names none.
+pub const USER: &str = "user";
 
 /// Why a message could not be handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -80,8 +107,8 @@ impl Control {
         let _ = self.commands.send(Command::Interrupt);
     }
 
-    /// Hands a message to the run. Whether it reaches the running turn is the backend's
-    /// [`super::Capabilities::live_steering`]; a backend without it reports nothing about the message.
+    /// Hands a message to the run. What becomes of it comes as [`super::BackendEvent::Steered`]; a message that
+    /// is not told of before [`super::BackendEvent::Done`] was not given to the agent.
     pub fn steer(&self, message: SteerMessage) -> Result<(), SteerError> {
         self.commands.send(Command::Steer(message)).map_err(|_| SteerError::Ended)
     }
@@ -120,7 +147,7 @@ mod tests {
         control.stop(Duration::from_secs(1)).await;
         run.await.unwrap();
         control.stop(Duration::from_secs(1)).await;
-        let message = SteerMessage { id: "1".into(), from: "me".into(), text: "hello".into() };
+        let message = SteerMessage { id: "1".into(), text: "hello".into(), ..SteerMessage::default() };
         assert_eq!(control.steer(message), Err(SteerError::Ended));
     }
 }

@@ -23,7 +23,7 @@ use super::process::{InputLines, Process, tail};
 use super::spool::{Line, Spool};
 use super::{
     BackendEvent, Command, Commands, Control, Finished, Launch, ProcessRef, Running, StartError,
-    SteerMessage, sweep,
+    SteerMessage, SteerState, sweep,
 };
 
 /// Events that wait for the receiver before reading waits too.
@@ -51,7 +51,7 @@ pub(crate) trait Dialect: Send {
     fn interrupt(&mut self) -> Option<String> {
         None
     }
-    /// The line that hands over a message, where there is one.
+    /// The line that begins to hand over a message; `None` when the program cannot take any.
     fn steer(&mut self, _message: &SteerMessage) -> Option<String> {
         None
     }
@@ -258,9 +258,13 @@ impl Driver {
                 _ => self.hunted.signal_group(Signal::INT),
             },
             Command::Steer(message) => {
-                if let (Some(input), Some(line)) = (&self.input, self.dialect.steer(&message)) {
+                // Whoever writes to an input that is closed must learn that nobody will read it.
+                let line = self.input.as_ref().and_then(|_| self.dialect.steer(&message));
+                let state = if line.is_some() { SteerState::Queued } else { SteerState::Refused };
+                if let (Some(input), Some(line)) = (&self.input, line) {
                     input.send(line);
                 }
+                self.queue.push_back(BackendEvent::Steered { id: message.id, state });
             }
         }
     }

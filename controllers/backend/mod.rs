@@ -17,6 +17,7 @@ mod claude_usage;
 pub mod command;
 mod control;
 mod drive;
+mod evidence;
 mod process;
 pub mod registry;
 pub mod rehearsal;
@@ -30,7 +31,7 @@ mod claude_real_tests;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures::future::BoxFuture;
 use gcluster_types::kinds::agent::TokenTotals;
@@ -40,7 +41,8 @@ use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-pub use control::{Command, Commands, Control, SteerError, SteerMessage};
+pub use control::{Command, Commands, Control, SteerError, SteerMessage, USER};
+pub use evidence::Evidence;
 pub use registry::Backends;
 
 /// A program that executes prompts.
@@ -57,6 +59,12 @@ pub trait Backend: Send + Sync {
 
     /// Starts one run. An error means that nothing runs.
     fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>>;
+
+    /// What the files of a run that is over, and that nobody followed to its end, say about what the agent was
+    /// given. `None` where they cannot tell. Reads files, possibly large ones.
+    fn evidence(&self, _run_dir: &Path) -> Option<Evidence> {
+        None
+    }
 }
 
 /// What a backend can do.
@@ -151,8 +159,10 @@ pub enum BackendEvent {
 /// How far a steering message has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SteerState {
-    /// The backend holds it.
+    /// The backend holds it: it was written to the program's input.
     Queued,
+    /// The backend cannot take it, or not any more.
+    Refused,
     /// The agent was given it.
     Delivered,
     /// The turn that it belonged to is over.

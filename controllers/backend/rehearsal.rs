@@ -53,6 +53,7 @@ impl Backend for RehearsalBackend {
                 commands,
                 controlled: true,
                 stopped: false,
+                interrupted: false,
                 tools: 0,
                 open_tool: None,
                 output: None,
@@ -102,6 +103,8 @@ struct Stage {
     commands: Commands,
     controlled: bool,
     stopped: bool,
+    /// The present wait was ended by a message.
+    interrupted: bool,
     tools: i64,
     /// Id of the call that was not answered yet.
     open_tool: Option<String>,
@@ -189,7 +192,8 @@ impl Stage {
     /// Waits, for ever without a time, and obeys meanwhile.
     async fn wait(&mut self, time: Option<Duration>) {
         let deadline = time.map(|time| Instant::now() + time);
-        while !self.stopped {
+        self.interrupted = false;
+        while !self.stopped && !self.interrupted {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
                 () = self.events.closed() => self.stopped = true,
@@ -203,8 +207,9 @@ impl Stage {
             None => self.controlled = false,
             Some(Command::Stop { .. } | Command::Interrupt) => self.stopped = true,
             Some(Command::Steer(message)) => {
-                let (id, from) = (message.id, message.from);
-                self.send(BackendEvent::Record(Entry::Message { from, text: message.text })).await;
+                let (id, interrupt) = (message.id.clone(), message.interrupt);
+                self.interrupted |= interrupt;
+                self.send(BackendEvent::Record(message.record())).await;
                 self.send(BackendEvent::Steered { id: id.clone(), state: SteerState::Delivered }).await;
                 self.send(BackendEvent::Steered { id, state: SteerState::Completed }).await;
             }

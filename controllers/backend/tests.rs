@@ -321,7 +321,7 @@ async fn a_rehearsal_does_what_its_script_says() {
 #[tokio::test]
 async fn a_rehearsal_that_hangs_can_be_told_something_and_stopped() {
     let mut running = RehearsalBackend.start(place(&["hang"]).launch).await.unwrap();
-    let message = SteerMessage { id: "m".into(), from: "ann".into(), text: "hello".into() };
+    let message = SteerMessage { id: "m".into(), text: "hello".into(), ..SteerMessage::default() };
     running.control.steer(message).unwrap();
     loop {
         let event = tokio::time::timeout(LIMIT, running.events.recv()).await.unwrap().unwrap();
@@ -334,6 +334,24 @@ async fn a_rehearsal_that_hangs_can_be_told_something_and_stopped() {
     let (_, finished) = to_the_end(&mut running).await;
     assert!(matches!(finished.outcome, Outcome::Interrupted { .. }));
     tokio::time::timeout(LIMIT, stop).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_interruption_ends_what_a_rehearsal_waits_for_and_it_goes_on() {
+    let mut running = RehearsalBackend.start(place(&["hang", "output after"]).launch).await.unwrap();
+    let message = SteerMessage { text: "now".into(), interrupt: true, ..SteerMessage::default() };
+    running.control.steer(message.clone()).unwrap();
+    let (events, finished) = to_the_end(&mut running).await;
+    assert!(events.contains(&BackendEvent::Record(message.record())), "{events:?}");
+    assert_eq!(finished.outcome, Outcome::Succeeded { output: "after".into() });
+}
+
+#[tokio::test]
+async fn a_program_that_takes_no_messages_refuses_them() {
+    let mut running = CommandBackend.start(place(&["sh", "-c", "sleep 0.3"]).launch).await.unwrap();
+    running.control.steer(SteerMessage { id: "m".into(), ..SteerMessage::default() }).unwrap();
+    let (events, _) = to_the_end(&mut running).await;
+    assert_eq!(events, [BackendEvent::Steered { id: "m".into(), state: SteerState::Refused }]);
 }
 
 #[tokio::test]

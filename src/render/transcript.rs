@@ -65,7 +65,7 @@ impl Conversation {
                 self.open = false;
                 block(tone, "  ⎿  ", text, RESULT_LINES)
             }
-            Entry::Message { from, text } => {
+            Entry::Message { from, text, .. } => {
                 block(Tone::Strong, "» ", &format!("{from}: {text}"), usize::MAX)
             }
             Entry::Notice { text } => block(Tone::Dim, "· ", text, usize::MAX),

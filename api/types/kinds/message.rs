@@ -69,7 +69,13 @@ pub struct MessageStatus {
     /// Where it stands.
     #[serde(default)]
     pub phase: MessagePhase,
-    /// The iteration that it was delivered to.
+    /// Its place in the order of arrival: the resource version under which the executor first saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<i64>,
+    /// The way that it takes. Set, with the iteration, before it is handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+    /// The iteration that it is, or was, handed to. Of a pending message: the one that it is just being handed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iteration: Option<String>,
     /// When it was handed to the agent's program.
@@ -81,6 +87,17 @@ pub struct MessageStatus {
     /// How it was delivered, or why it was not, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<String>,
+}
+
+/// The way that a message takes.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum Via {
+    /// In front of the iteration's prompt.
+    Prompt,
+    /// Into the running turn.
+    Turn,
+    /// The running turn is ended for it.
+    Interruption,
 }
 
 /// Where a message stands.
