@@ -179,7 +179,9 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     api.bootstrap().await.map_err(|error| prepare("first objects", error.to_string()))?;
     let client = kube::Client::new(api.router(), "default");
     let server = Part::start("server", |ending| async move {
-        if let Err(error) = listen::serve(listener, api, security, ending.wait()).await {
+        if let Err(error) =
+            listen::serve(listener, api, security, listen::Options::default(), ending.wait()).await
+        {
             tracing::error!(%error, "the server ended");
         }
     });

@@ -21,6 +21,7 @@ mod admission;
 mod crd;
 mod identity;
 mod info;
+mod limits;
 mod metrics;
 mod negotiate;
 mod protobuf;

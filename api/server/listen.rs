@@ -5,6 +5,8 @@
 //! anything else HTTP/1.1, or HTTP/2 with prior knowledge; on loopback addresses only
 //! ```
 
+mod activity;
+mod head;
 mod stall;
 
 use std::future::Future;
@@ -18,29 +20,45 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+pub(crate) use activity::{Activity, Busy, Holding};
+use head::Heads;
 use stall::Stalling;
 
-use crate::security::{Local, Security, guarded};
+pub use crate::limits::Limits;
+use crate::limits::{Gate, Seat};
+use crate::security::{Security, guarded};
+use crate::status::ApiError;
 use crate::{Api, Closing};
 
-/// Connections that are open at once; further ones are closed at once.
-const MAX_CONNECTIONS: usize = 8192;
-/// Longest time for the first byte, for the TLS handshake, and for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time that requests have to end once the server stops.
 const END_TIMEOUT: Duration = Duration::from_millis(2500);
-/// Longest time that a client may take no byte of what it is sent.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is looked whether a connection is idle, at least.
+const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// Largest header list that HTTP/2 decodes; above it the stream is answered with a bare 431.
+const HTTP2_HEADERS: u32 = 256 << 10;
+
+/// How a listener treats its clients.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What one client may take.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { limits: Limits::of_this_process() }
+    }
+}
 
 /// Serves the API until `shutdown` completes: then nothing new is accepted, streams end, requests that are
 /// under way are answered, idle connections are closed. Answers when all are gone, some seconds later at most.
@@ -51,31 +69,43 @@ pub async fn serve(
     listener: TcpListener,
     api: Api,
     security: Security,
+    options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let local = listener.local_addr()?;
+    let limits = options.limits;
+    let gate = Gate::new(limits);
     let server = Server {
-        router: guarded(&api, &security),
+        router: guarded(&api, &security, limits, &gate),
         tls: TlsAcceptor::from(security.tls()),
         plain: local.ip().is_loopback(),
+        limits,
         stopping: watch::Sender::new(false),
     };
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                        tracing::warn!(limit = MAX_CONNECTIONS, "too many connections, one was closed");
+                Ok((stream, remote)) => {
+                    let Some(seat) = gate.admit() else {
+                        tracing::debug!(limit = limits.connections, "too many connections, one was closed");
                         continue;
                     };
                     let server = server.clone();
+                    let seat = Arc::new(seat);
+                    let peer = Peer {
+                        local: stream.local_addr().unwrap_or(local),
+                        remote,
+                        seat: Arc::clone(&seat),
+                        activity: Activity::new(),
+                    };
                     connections.spawn(async move {
-                        server.connection(stream, local).await;
-                        drop(slot);
+                        tokio::select! {
+                            () = server.connection(stream, peer) => {}
+                            () = seat.evicted() => tracing::debug!("a connection made room for a newer one"),
+                        }
                     });
                 }
                 // Out of descriptors, as a rule: others have to close first.
@@ -98,56 +128,76 @@ pub async fn serve(
     Ok(())
 }
 
+/// A connection, as its requests know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// The address that was connected to.
+    pub(crate) local: SocketAddr,
+    /// The address of the client.
+    pub(crate) remote: SocketAddr,
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) activity: Arc<Activity>,
+}
+
 #[derive(Clone)]
 struct Server {
     router: Router,
     tls: TlsAcceptor,
     /// May a connection do without TLS?
     plain: bool,
+    limits: Limits,
     stopping: watch::Sender<bool>,
 }
 
 impl Server {
-    async fn connection(&self, mut stream: TcpStream, listening: SocketAddr) {
+    async fn connection(&self, stream: TcpStream, peer: Peer) {
         let _ = stream.set_nodelay(true);
-        let local = stream.local_addr().unwrap_or(listening);
         let mut stopping = Closing(self.stopping.subscribe());
         let mut first = [0_u8; 1];
+        let patience = self.limits.head_time;
         let peeked = tokio::select! {
-            peeked = timeout(HEAD_TIMEOUT, stream.peek(&mut first)) => peeked,
+            peeked = timeout(patience, stream.peek(&mut first)) => peeked,
             () = stopping.wait() => return,
         };
         match peeked {
             Ok(Ok(1)) => {}
             _ => return,
         }
+        let stream = Stalling::new(stream, self.limits.stall_time);
         if first == [TLS_HANDSHAKE] {
-            match timeout(HEAD_TIMEOUT, self.tls.accept(Stalling::new(stream, STALL_TIMEOUT))).await {
-                Ok(Ok(stream)) => self.http(stream, local).await,
+            match timeout(patience, self.tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.http(stream, peer).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
         } else if self.plain {
-            self.http(Stalling::new(stream, STALL_TIMEOUT), local).await;
+            self.http(stream, peer).await;
         } else {
-            let text = "this address takes TLS only\n";
-            let answer = format!(
-                "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
-                text.len()
-            );
-            let _ = timeout(HEAD_TIMEOUT, stream.write_all(answer.as_bytes())).await;
+            refuse_plain(stream, patience).await;
         }
     }
 
-    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, local: SocketAddr) {
-        let router = self.router.clone().layer(Extension(Local(local)));
-        let service = router.map_request(|request: http::Request<Incoming>| request.map(Body::new));
+    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let activity = Arc::clone(&peer.activity);
+        let stream = Heads::new(stream, Arc::clone(&activity), self.limits.head_time);
+        let router = self.router.clone().layer(Extension(peer));
+        let busy = Arc::clone(&activity);
+        let service = router.map_request(move |request: http::Request<Incoming>| {
+            // Counted from here on, so that a head is over when its request begins.
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Arc::new(busy.begin()));
+            request
+        });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        // The layer below measures the time of heads, because it can answer.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(1024)
+            .max_header_list_size(HTTP2_HEADERS)
+            .max_pending_accept_reset_streams(64)
+            .max_local_error_reset_streams(256)
             .keep_alive_interval(Duration::from_secs(30));
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         tokio::pin!(connection);
@@ -158,9 +208,41 @@ impl Server {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = idle(&activity, self.limits.idle_time) => {
+                connection.as_mut().graceful_shutdown();
+                timeout(END_TIMEOUT, connection).await.unwrap_or(Ok(()))
+            }
         };
         if let Err(error) = ended {
             tracing::trace!(%error, "a connection ended early");
         }
     }
+}
+
+/// Completes when nothing was under way for a time.
+async fn idle(activity: &Activity, limit: Duration) {
+    loop {
+        let until = activity.idle_since().map(|since| since + limit);
+        match until {
+            Some(until) if until <= Instant::now() => return,
+            Some(until) => tokio::time::sleep_until(until.min(Instant::now() + IDLE_LOOK)).await,
+            None => tokio::time::sleep(IDLE_LOOK.min(limit)).await,
+        }
+    }
+}
+
+/// Says what is wrong with plain HTTP on an address that others can reach. Nothing is read: it may hold a token.
+async fn refuse_plain(mut stream: Stalling<TcpStream>, patience: Duration) {
+    let error = ApiError::bad_request(
+        "this address takes TLS only: use https, with the certificate authority of the kubeconfig",
+    );
+    let said = async {
+        stream.write_all(&head::plain_answer(&error)).await?;
+        stream.shutdown().await
+    };
+    let _ = timeout(patience, said).await;
+    // The request has to be taken from the socket, or closing it takes the answer from the client.
+    let mut rest = [0; 1024];
+    let drained = async { while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
+    let _ = timeout(Duration::from_secs(1), drained).await;
 }

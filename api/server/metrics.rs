@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gcluster_store::{ListAt, Store};
 
 use crate::kinds::Registry;
+use crate::limits::{Counts, Fair, Gate, Lines};
 
 /// What the server counts.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,7 @@ struct Counters {
     /// By verb, resource and code.
     requests: Mutex<BTreeMap<(&'static str, String, u16), u64>>,
     watchers: AtomicI64,
+    listener: OnceLock<(Fair, Counts, Gate)>,
 }
 
 /// Counts as one open watch for as long as it lives.
@@ -42,6 +44,11 @@ impl Metrics {
     pub(crate) fn request(&self, verb: &'static str, resource: &str, code: u16) {
         let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.entry((verb, resource.to_owned(), code)).or_default() += 1;
+    }
+
+    /// Shows what a listener counts from now on, too.
+    pub(crate) fn observe(&self, fair: Fair, watches: Counts, gate: Gate) {
+        let _ = self.0.listener.set((fair, watches, gate));
     }
 
     pub(crate) fn watching(&self) -> Watching {
@@ -90,6 +97,30 @@ impl Metrics {
         let _ = writeln!(out, "gcluster_store_revision {}", store.revision());
         head(&mut out, "gcluster_store_healthy", "gauge", "1 when the disk takes writes.");
         let _ = writeln!(out, "gcluster_store_healthy {}", u8::from(store.healthy().is_ok()));
-        out
+        let mut lines = Lines(out);
+        if let Some((fair, watches, gate)) = self.0.listener.get() {
+            fair.render(&mut lines);
+            let (open, refused, evicted) = gate.counts();
+            for (name, kind, help, value) in [
+                ("gcluster_api_connections", "gauge", "Open connections.", open as u64),
+                ("gcluster_api_connections_refused_total", "counter", "Connections above a limit.", refused),
+                (
+                    "gcluster_api_connections_evicted_total",
+                    "counter",
+                    "Connections without a token that made room for newer ones.",
+                    evicted,
+                ),
+                (
+                    "gcluster_api_watches_refused_total",
+                    "counter",
+                    "Watches above a limit.",
+                    watches.refused(),
+                ),
+            ] {
+                lines.head(name, kind, help);
+                lines.value(name, &[], value);
+            }
+        }
+        lines.0
     }
 }

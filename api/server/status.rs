@@ -31,6 +31,10 @@ struct Refusal {
     details: Map<String, Value>,
 }
 
+/// Why a request was refused; goes with its answer, for the audit log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reason(pub(crate) &'static str);
+
 /// One cause of a refusal, for `details.causes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
@@ -221,6 +225,23 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
     }
 
+    /// The head of the request did not come in time.
+    pub(crate) fn head_timeout(limit: Duration) -> Self {
+        let message = format!("the head of the request did not come within {} seconds", limit.as_secs_f32());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
+    }
+
+    /// The head of the request, that is its target and headers, is too large.
+    pub(crate) fn head_too_large(why: &str) -> Self {
+        let message = format!("the head of the request is too large: {why}");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "RequestHeaderFieldsTooLarge", message)
+    }
+
+    /// A refusal that nothing but the listener makes.
+    pub(crate) fn of_code(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(code, reason, message)
+    }
+
     /// Too many of something are open; may be tried again.
     pub(crate) fn too_many(message: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).retry_after(1)
@@ -300,6 +321,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.code(), axum::Json(self.to_json())).into_response();
+        response.extensions_mut().insert(Reason(self.0.reason));
         if let Some(seconds) = self.0.details.get("retryAfterSeconds").and_then(Value::as_u64) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

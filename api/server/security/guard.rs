@@ -1,62 +1,142 @@
 //! The checks of every request that came over a socket.
 //!
 //! ```text
-//! Host is loopback (or the address listened on) ─▶ Origin is absent or this server ─▶ token ─▶ routes
+//! head not too large ─▶ Host is loopback (or the address listened on) ─▶ Origin is absent or this server
+//!   ─▶ token ─▶ connection, watches, turn (limits) ─▶ routes
 //! ```
-//! The first two are against browsers: a page whose name was rebound to this address, a page elsewhere.
+//! Host and Origin are against browsers: a page whose name was rebound to this address, a page elsewhere.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 
 use super::Security;
-use crate::Api;
 use crate::identity::Identity;
-use crate::routes::Target;
+use crate::limits::{Caller, Class, Counts, Fair, Gate, Limits};
+use crate::listen::{Busy, Holding, Peer};
+use crate::query::Query;
+use crate::routes::{Target, verb};
 use crate::status::{ApiError, ApiResult};
+use crate::{Api, info, negotiate};
 
-/// The local address of a connection; put into each of its requests by the listener.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Local(pub(crate) SocketAddr);
+/// Bodies up to this size are read before a request waits for its turn, so that a slow one holds no seat.
+const READ_FIRST: u64 = 64 << 10;
 
 #[derive(Clone)]
 struct Guard {
     api: Api,
     security: Security,
+    limits: Limits,
+    fair: Fair,
+    watches: Counts,
 }
 
 /// The API for callers that have to say who they are.
-pub(crate) fn guarded(api: &Api, security: &Security) -> Router {
-    let guard = Guard { api: api.clone(), security: security.clone() };
+pub(crate) fn guarded(api: &Api, security: &Security, limits: Limits, gate: &Gate) -> Router {
+    let guard = Guard {
+        api: api.clone(),
+        security: security.clone(),
+        limits,
+        fair: Fair::new(&limits),
+        watches: Counts::new(limits.watches, limits.watches_per_client),
+    };
+    api.metrics().observe(guard.fair.clone(), guard.watches.clone(), gate.clone());
     api.router().layer(from_fn_with_state(guard, check))
 }
 
+/// What the checks found out about a request.
+struct Admitted {
+    identity: Identity,
+    caller: Caller,
+    kind: Work,
+}
+
+/// How a request is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// Health and version: whoever looks after the master must get through.
+    Free,
+    Watch,
+    Turn(Class),
+}
+
 async fn check(State(guard): State<Guard>, mut request: Request<Body>, next: Next) -> Response {
-    match admit(&guard, &request) {
-        Ok(identity) => {
-            request.extensions_mut().insert(identity);
-            next.run(request).await
+    let busy = request.extensions_mut().remove::<Arc<Busy>>();
+    let mut response = match admit(&guard, &request) {
+        Ok(admitted) => {
+            request.extensions_mut().insert(admitted.identity);
+            match limited(&guard, admitted, request, next).await {
+                Ok(response) => response,
+                Err(error) => refused(error),
+            }
         }
-        Err(error) => {
-            tracing::debug!(path = request.uri().path(), code = error.code().as_u16(), "refused");
-            error.into_response()
+        Err(error) => refused(error),
+    };
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    match busy {
+        Some(busy) => response.map(|body| Holding::wrap(body, busy)),
+        None => response,
+    }
+}
+
+fn refused(error: ApiError) -> Response {
+    tracing::debug!(code = error.code().as_u16(), %error, "refused");
+    error.into_response()
+}
+
+/// Does the request when its turn comes.
+async fn limited(
+    guard: &Guard,
+    admitted: Admitted,
+    request: Request<Body>,
+    next: Next,
+) -> ApiResult<Response> {
+    let Admitted { caller, kind, .. } = admitted;
+    match kind {
+        Work::Free => Ok(next.run(request).await),
+        Work::Watch => {
+            let why = |why| ApiError::too_many(format!("watches: {why}: try again later"));
+            let counted = guard.watches.add(&caller).map_err(why)?;
+            Ok(next.run(request).await.map(|body| Holding::wrap(body, counted)))
+        }
+        Work::Turn(class) => {
+            let connection = request.extensions().get::<Peer>().map_or(0, |peer| peer.seat.number());
+            let request = match class {
+                Class::Write => read_first(request).await?,
+                _ => request,
+            };
+            let _permit = guard.fair.enter(&caller, connection, class).await?;
+            Ok(next.run(request).await)
         }
     }
 }
 
-fn admit(guard: &Guard, request: &Request<Body>) -> ApiResult<Identity> {
+async fn read_first(request: Request<Body>) -> ApiResult<Request<Body>> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let small = length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length <= READ_FIRST);
+    if !small {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = negotiate::read(body, READ_FIRST as usize).await?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+fn admit(guard: &Guard, request: &Request<Body>) -> ApiResult<Admitted> {
     let headers = request.headers();
+    let peer = request.extensions().get::<Peer>();
+    head_fits(request, guard.limits.head_bytes)?;
     let host = match request.uri().authority() {
         Some(authority) => authority.as_str(),
         None => text(headers, header::HOST),
     };
-    let local = request.extensions().get::<Local>().map(|local| local.0.ip());
-    if !host.is_empty() && !is_this(host, local) {
+    if !host.is_empty() && !is_this(host, peer.map(|peer| peer.local.ip())) {
         return Err(ApiError::forbidden(format!("the host {host:?} is not this server")));
     }
     for origin in headers.get_all(header::ORIGIN) {
@@ -66,14 +146,62 @@ fn admit(guard: &Guard, request: &Request<Body>) -> ApiResult<Identity> {
             return Err(ApiError::forbidden(format!("requests of the origin {origin:?} are not accepted")));
         }
     }
-    let sent = text(headers, header::AUTHORIZATION);
-    let token = sent.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    if let Some(identity) = token.and_then(|(_, token)| guard.security.identify(token.trim())) {
-        return Ok(identity);
+    let site = text(headers, http::HeaderName::from_static("sec-fetch-site"));
+    if matches!(site, "cross-site" | "same-site") {
+        return Err(ApiError::forbidden("requests of pages of other sites are not accepted"));
     }
-    match Target::parse(&guard.api, request.uri().path()) {
-        Ok(Target::Info(page)) if page.is_public() => Ok(Identity::Anonymous),
-        _ => Err(ApiError::unauthorized()),
+    let target = Target::parse(&guard.api, request.uri().path());
+    let identity = match (identify(guard, headers), &target) {
+        (Some(identity), _) => identity,
+        (None, Ok(Target::Info(page))) if page.is_public() => Identity::Anonymous,
+        _ => return Err(ApiError::unauthorized()),
+    };
+    let caller = Caller::new(identity, peer.map(|peer| peer.remote.ip()), text(headers, header::USER_AGENT));
+    if let Some(peer) = peer.filter(|_| identity != Identity::Anonymous) {
+        peer.seat.prove(&caller).map_err(ApiError::too_many)?;
+    }
+    let kind = work(request, target.ok().as_ref());
+    Ok(Admitted { identity, caller, kind })
+}
+
+/// Whose token a request carries.
+fn identify(guard: &Guard, headers: &HeaderMap) -> Option<Identity> {
+    let sent = text(headers, header::AUTHORIZATION);
+    let (_, token) = sent.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))?;
+    guard.security.identify(token.trim())
+}
+
+fn work(request: &Request<Body>, target: Option<&Target>) -> Work {
+    match target {
+        Some(Target::Info(page)) if page.is_public() => Work::Free,
+        Some(Target::Info(info::Page::OpenApiV2 | info::Page::OpenApi(..))) => Work::Turn(Class::List),
+        Some(Target::Resource(place)) => {
+            let query = Query::parse(request.uri().query().unwrap_or_default());
+            match verb(request.method(), place, &query) {
+                "watch" => Work::Watch,
+                "list" => Work::Turn(Class::List),
+                // A transcript that is followed lasts as long as a watch does.
+                "get" if place.subresource.as_deref() == Some("transcript") && query.flag("follow") => {
+                    Work::Watch
+                }
+                "get" => Work::Turn(Class::Read),
+                _ => Work::Turn(Class::Write),
+            }
+        }
+        _ if matches!(*request.method(), Method::GET | Method::HEAD) => Work::Turn(Class::Read),
+        _ => Work::Turn(Class::Write),
+    }
+}
+
+fn head_fits(request: &Request<Body>, limit: usize) -> ApiResult<()> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    match target + headers <= limit {
+        true => Ok(()),
+        false => {
+            Err(ApiError::head_too_large(&format!("{} bytes, at most {limit} are allowed", target + headers)))
+        }
     }
 }
 

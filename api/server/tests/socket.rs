@@ -35,9 +35,10 @@ impl Listening {
         let kubeconfig = security.write_kubeconfig(server.dir.path(), address).unwrap();
         let (stop, stopped) = oneshot::channel();
         let api = server.api.clone();
-        let task = tokio::spawn(listen::serve(listener, api, security, async move {
-            let _ = stopped.await;
-        }));
+        let task =
+            tokio::spawn(listen::serve(listener, api, security, listen::Options::default(), async move {
+                let _ = stopped.await;
+            }));
         Self { server, kubeconfig, address, stop, task }
     }
 
