@@ -9,6 +9,7 @@
 //!
 //! A client of the API and nothing else: closing it changes nothing on the master.
 
+pub mod markdown;
 pub mod text;
 pub mod theme;
 
@@ -19,3 +20,6 @@ mod informer;
 pub mod msg;
 pub mod need;
 pub mod tree;
+
+#[cfg(test)]
+mod testing;

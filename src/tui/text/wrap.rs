@@ -30,7 +30,7 @@ pub fn breaks(line: &str, first: usize, rest: usize) -> Vec<Range<usize>> {
     let end = line.trim_end().len();
     let line = &line[..end];
     if line.len() <= first && line.is_ascii() {
-        return Vec::from([0..end]);
+        return std::iter::once(0..end).collect();
     }
     let (first, rest) = (first.max(1), rest.max(1));
     let mut rows: Vec<Range<usize>> = Vec::new();
