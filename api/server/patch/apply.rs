@@ -92,7 +92,7 @@ pub fn apply(
     let mut fields = FieldSet::of(&applied, Some(root));
     let own = entries.position(Operation::Apply, ctx);
     if let Some(last) = own.and_then(|index| entries.0.get(index)) {
-        let mut keep = fields.clone();
+        let mut keep = FieldSet::shape_of(&applied, Some(root));
         for (index, entry) in entries.0.iter().enumerate() {
             if Some(index) != own {
                 keep.union(&entry.fields);

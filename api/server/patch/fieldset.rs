@@ -39,7 +39,7 @@ impl FieldSet {
         self.0.get(element)
     }
 
-    /// The part beneath an element, made when absent. Call [`FieldSet::tidy`] when it may stay empty.
+    /// The part beneath an element, made when absent.
     pub(super) fn branch(&mut self, element: &str) -> &mut Branch {
         self.0.entry(element.to_owned()).or_default()
     }
@@ -147,6 +147,13 @@ impl FieldSet {
 
     /// All that an object says: its leaves, and the entries of maps and lists that stand for themselves.
     pub(super) fn of(value: &Value, node: Option<&Node>) -> FieldSet {
+        let mut set = FieldSet::shape_of(value, node);
+        set.tidy();
+        set
+    }
+
+    /// Like [`FieldSet::of`], with branches also for empty lists, which are nobody's and still there.
+    pub(super) fn shape_of(value: &Value, node: Option<&Node>) -> FieldSet {
         let mut branch = Branch::default();
         fill(value, node, &mut branch, 0);
         branch.below
@@ -172,13 +179,15 @@ fn fill(value: &Value, node: Option<&Node>, branch: &mut Branch, depth: usize) {
             }
         }
     }
-    branch.below.tidy();
 }
 
 impl FieldSet {
     /// Drops branches without any path, which empty lists leave behind.
     pub(super) fn tidy(&mut self) {
-        self.0.retain(|_, branch| branch.member || !branch.below.is_empty());
+        self.0.retain(|_, branch| {
+            branch.below.tidy();
+            branch.member || !branch.below.is_empty()
+        });
     }
 }
 

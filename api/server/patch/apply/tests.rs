@@ -343,3 +343,19 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn an_empty_list_keeps_the_fields_that_hold_it() {
+    let schema = Schema::from_json(
+        &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        }}}}),
+    );
+    let applied = |live: Option<&Value>, spec: Value| {
+        apply(live, &agent(spec), &ctx("cli", T1), false, &schema).unwrap()
+    };
+    let empty = applied(None, json!({}));
+    assert_eq!(applied(Some(&empty), json!({"set": []}))["spec"], json!({"set": []}));
+    let filled = applied(None, json!({"set": ["x"]}));
+    assert_eq!(applied(Some(&filled), json!({"set": []}))["spec"], json!({"set": []}));
+}
