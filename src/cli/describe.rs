@@ -67,7 +67,13 @@ async fn describe(connection: &Connection, resource: &Resource, object: &Value) 
     if resource.is("AgentRevision") {
         return Ok(render::revision::describe(&typed::<AgentRevision>(object)?, now));
     }
+    if resource.is_core("Secret") {
+        return Ok(render::config::describe_secret(object));
+    }
     let events = objects::events_of(connection, object).await?;
+    if resource.is_core("ConfigMap") {
+        return Ok(render::config::describe_map(object, &events, now));
+    }
     if resource.is("Agent") {
         let agent: Agent = typed(object)?;
         let active = active(connection, object, &agent).await?;

@@ -5,6 +5,7 @@
 
 pub mod age;
 pub mod agent;
+pub mod config;
 pub mod event;
 pub mod fields;
 pub mod iteration;
