@@ -7,9 +7,11 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod audit;
 pub mod discovery;
 pub mod events_view;
 pub mod kinds;
+pub mod line;
 pub mod listen;
 pub mod openapi;
 pub mod patch;

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! 0x16          TLS, then HTTP/1.1 or HTTP/2
-//! anything else HTTP/1.1, or HTTP/2 with prior knowledge; on loopback addresses only
+//! `{`           the line protocol; on loopback addresses, or within TLS
+//! anything else HTTP/1.1, or HTTP/2 with prior knowledge; on loopback addresses, or within TLS
 //! ```
 
 mod activity;
 mod head;
+mod line;
 mod stall;
 
 use std::future::Future;
@@ -32,8 +34,10 @@ pub(crate) use activity::{Activity, Busy, Holding};
 use head::Heads;
 use stall::Stalling;
 
+use crate::audit::Audit;
 pub use crate::limits::Limits;
 use crate::limits::{Gate, Seat};
+use crate::line::{LineOptions, refuse_plain_line};
 use crate::security::{Security, guarded};
 use crate::status::ApiError;
 use crate::{Api, Closing};
@@ -52,11 +56,15 @@ const HTTP2_HEADERS: u32 = 256 << 10;
 pub struct Options {
     /// What one client may take.
     pub limits: Limits,
+    /// Where writes are recorded; nowhere when absent.
+    pub audit: Option<Audit>,
+    /// How the line protocol is offered.
+    pub line: LineOptions,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: Limits::of_this_process() }
+        Self { limits: Limits::of_this_process(), audit: None, line: LineOptions::default() }
     }
 }
 
@@ -76,12 +84,15 @@ pub async fn serve(
     let limits = options.limits;
     let gate = Gate::new(limits);
     let server = Server {
-        router: guarded(&api, &security, limits, &gate),
+        router: guarded(&api, &security, limits, options.audit.clone(), &gate),
         tls: TlsAcceptor::from(security.tls()),
         plain: local.ip().is_loopback(),
         limits,
+        line: options.line,
+        admin: security.admin_token(),
         stopping: watch::Sender::new(false),
     };
+    let socket = server.line.socket.clone();
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -114,6 +125,22 @@ pub async fn serve(
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
+            accepted = line::accept(socket.as_deref()) => match accepted {
+                Ok(stream) => {
+                    let Some(seat) = gate.admit().map(Arc::new) else { continue };
+                    let server = server.clone();
+                    connections.spawn(async move {
+                        tokio::select! {
+                            () = server.local(stream, Arc::clone(&seat)) => {}
+                            () = seat.evicted() => tracing::debug!("a connection made room for a newer one"),
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the socket could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
             Some(_) = connections.join_next() => {}
         }
     }
@@ -125,6 +152,9 @@ pub async fn serve(
         tracing::debug!(open = connections.len(), "connections were cut");
     }
     connections.shutdown().await;
+    if let Some(audit) = options.audit {
+        audit.flush().await;
+    }
     Ok(())
 }
 
@@ -146,6 +176,8 @@ struct Server {
     /// May a connection do without TLS?
     plain: bool,
     limits: Limits,
+    line: LineOptions,
+    admin: Arc<str>,
     stopping: watch::Sender<bool>,
 }
 
@@ -166,12 +198,14 @@ impl Server {
         let stream = Stalling::new(stream, self.limits.stall_time);
         if first == [TLS_HANDSHAKE] {
             match timeout(patience, self.tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.http(stream, peer).await,
+                Ok(Ok(stream)) => self.spoken(stream, peer).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
         } else if self.plain {
-            self.http(stream, peer).await;
+            self.spoken(stream, peer).await;
+        } else if first == *b"{" {
+            refuse_plain_line(stream).await;
         } else {
             refuse_plain(stream, patience).await;
         }

@@ -115,6 +115,11 @@ impl Security {
         Ok(path)
     }
 
+    /// The token that opens everything.
+    pub(crate) fn admin_token(&self) -> Arc<str> {
+        Arc::clone(&self.admin)
+    }
+
     pub(crate) fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.tls)
     }
