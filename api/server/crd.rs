@@ -8,15 +8,18 @@
 //! deletion ─▶ finalizer ─▶ clean up: instances, then the definition, then the kind
 //! ```
 
+mod check;
 mod cleanup;
 mod names;
 mod own;
 mod settle;
+mod structural;
 
 use gcluster_store::{Key, Transaction};
 use gcluster_types::kinds;
 use serde_json::{Value, json};
 
+pub(crate) use check::check;
 pub(crate) use cleanup::follow;
 pub(crate) use own::install;
 pub(crate) use settle::{now as settle_soon, settle, settled};

@@ -209,8 +209,8 @@ mod tests {
         assert_eq!(all["apiVersion"], "apidiscovery.k8s.io/v2beta1");
         let names: Vec<_> =
             all["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone()).collect();
-        assert_eq!(names, ["events.k8s.io", "coordination.k8s.io", "gcluster.dev"]);
-        let resources = all["items"][2]["versions"][0]["resources"].as_array().unwrap();
+        assert_eq!(names, ["events.k8s.io", "coordination.k8s.io", "apiextensions.k8s.io", "gcluster.dev"]);
+        let resources = all["items"][3]["versions"][0]["resources"].as_array().unwrap();
         let iterations = resources.iter().find(|r| r["resource"] == "iterations").unwrap();
         assert_eq!(iterations["subresources"][1]["subresource"], "transcript");
     }

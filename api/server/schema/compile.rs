@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::format::Format;
 use super::node::{Bounds, ListType, Node, Pattern, Type};
+use super::rules::Rule;
 
 /// Nesting beyond which a schema is taken as "anything".
 const MAX_SCHEMA_DEPTH: usize = 48;
@@ -49,6 +50,7 @@ fn compile(schema: &Value, builtin: bool, depth: usize) -> Node {
         one_of: list("oneOf"),
         not: map.get("not").map(|schema| Box::new(below(schema))),
         items: map.get("items").map(|schema| Box::new(below(schema))),
+        rules: Rule::all_of(map),
         ..Node::default()
     };
     if let Some(properties) = map.get("properties").and_then(Value::as_object) {
@@ -59,6 +61,10 @@ fn compile(schema: &Value, builtin: bool, depth: usize) -> Node {
         Some(Value::Bool(true)) => node.additional = Some(Box::new(anything())),
         Some(schema) => node.additional = Some(Box::new(below(schema))),
     }
+    node.has_rules = !node.rules.is_empty()
+        || node.properties.values().any(|field| field.has_rules)
+        || node.additional.as_ref().is_some_and(|values| values.has_rules)
+        || node.items.as_ref().is_some_and(|items| items.has_rules);
     if flag("x-kubernetes-embedded-resource") {
         node.add_object_fields();
     }

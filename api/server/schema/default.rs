@@ -8,6 +8,11 @@ use super::node::Node;
 pub(super) fn fill(node: &Node, value: &mut Value) {
     match value {
         Value::Object(map) => {
+            // Null where null is not allowed is as good as nothing.
+            map.retain(|key, value| {
+                !value.is_null()
+                    || node.field(key).is_none_or(|field| field.nullable || field.default.is_some())
+            });
             for (name, field) in &node.properties {
                 let Some(default) = &field.default else { continue };
                 match map.get(name) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 pub(crate) enum Format {
     DateTime,
     Date,
+    Duration,
     Uuid,
     Byte,
     Int32,
@@ -21,6 +22,7 @@ impl Format {
         Some(match name {
             "date-time" => Format::DateTime,
             "date" => Format::Date,
+            "duration" => Format::Duration,
             "uuid" => Format::Uuid,
             "byte" => Format::Byte,
             "int32" => Format::Int32,
@@ -34,6 +36,7 @@ impl Format {
         match self {
             Format::DateTime => "date-time",
             Format::Date => "date",
+            Format::Duration => "duration",
             Format::Uuid => "uuid",
             Format::Byte => "byte",
             Format::Int32 => "int32",
@@ -46,6 +49,7 @@ impl Format {
         match (self, value) {
             (Format::DateTime, Value::String(text)) => is_date_time(text),
             (Format::Date, Value::String(text)) => text.len() == 10 && text.parse::<Date>().is_ok(),
+            (Format::Duration, Value::String(text)) => is_duration(text),
             (Format::Uuid, Value::String(text)) => uuid::Uuid::parse_str(text).is_ok(),
             (Format::Byte, Value::String(text)) => is_base64(text),
             (Format::Int32, Value::Number(number)) if !number.is_f64() => {
@@ -61,6 +65,29 @@ impl Format {
 fn is_date_time(text: &str) -> bool {
     text.as_bytes().get(10).is_some_and(|b| b.eq_ignore_ascii_case(&b'T'))
         && text.parse::<Timestamp>().is_ok()
+}
+
+/// A duration as Go writes it: `1h30m`, `1.5s`, `-10ms`, `0`.
+fn is_duration(text: &str) -> bool {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return true;
+    }
+    let mut parts = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, unit) = rest.split_at(digits);
+        if number.parse::<f64>().is_err() {
+            return false;
+        }
+        let Some(after) = ["ns", "us", "µs", "ms", "s", "m", "h"].iter().find_map(|u| unit.strip_prefix(u))
+        else {
+            return false;
+        };
+        rest = after;
+        parts += 1;
+    }
+    parts > 0
 }
 
 fn is_base64(text: &str) -> bool {

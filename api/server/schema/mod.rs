@@ -9,10 +9,12 @@
 
 mod compile;
 mod default;
+mod expression;
 mod format;
 mod meta;
 pub(crate) mod node;
 mod prune;
+pub(crate) mod rules;
 mod validate;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
@@ -74,6 +76,11 @@ impl Schema {
         validate::validate(&self.root, object)
     }
 
+    /// The rules (`x-kubernetes-validations`) that an object breaks; `old` is what it was before an update.
+    pub fn check_rules(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        rules::check(&self.root, object, old)
+    }
+
     /// The schema as OpenAPI v3, without apiVersion, kind and metadata unless it names them.
     pub fn to_openapi(&self) -> Value {
         self.source.clone()
@@ -83,6 +90,21 @@ impl Schema {
     pub(crate) fn root(&self) -> &Node {
         &self.root
     }
+}
+
+/// All that is wrong with a value by a schema that is none of a whole object: unknown fields, types, limits.
+pub(crate) fn check_value(schema: &Value, value: &Value) -> Vec<FieldError> {
+    let node = Node::compile(schema, false);
+    let mut pruned = value.clone();
+    let unknown = prune::prune(&node, &mut pruned).into_iter().map(|field| FieldError {
+        field,
+        reason: FieldReason::Invalid,
+        message: "Invalid value: must not have unknown fields".into(),
+    });
+    let mut errors: Vec<FieldError> = unknown.collect();
+    default::fill(&node, &mut pruned);
+    errors.extend(validate::validate(&node, &pruned));
+    errors
 }
 
 /// True when a value nests deeper than [`MAX_DEPTH`]; never recurses itself.
@@ -135,6 +157,8 @@ pub enum FieldReason {
     TooMany,
     /// The value was there before in a set.
     Duplicate,
+    /// A rule of the schema does not allow the value.
+    Forbidden,
 }
 
 impl FieldReason {
@@ -148,6 +172,7 @@ impl FieldReason {
             FieldReason::TooLong => "FieldValueTooLong",
             FieldReason::TooMany => "FieldValueTooMany",
             FieldReason::Duplicate => "FieldValueDuplicate",
+            FieldReason::Forbidden => "FieldValueForbidden",
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::format::Format;
 use super::meta;
+use super::rules::Rule;
 
 /// What a value at one place may be.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,10 @@ pub(crate) struct Node {
     pub(crate) any_of: Vec<Node>,
     pub(crate) one_of: Vec<Node>,
     pub(crate) not: Option<Box<Node>>,
+    /// Rules in an expression language.
+    pub(crate) rules: Vec<Rule>,
+    /// There are rules here or beneath.
+    pub(crate) has_rules: bool,
 }
 
 /// Type of a value.

@@ -18,7 +18,7 @@ pub(super) fn validate(root: &Node, object: &Value) -> Vec<FieldError> {
 }
 
 /// Where the walk is: a list through the stack, written out only when there is an error.
-enum Path<'p> {
+pub(super) enum Path<'p> {
     Root,
     Key(&'p Path<'p>, &'p str),
     Index(&'p Path<'p>, usize),

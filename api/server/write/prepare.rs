@@ -44,6 +44,11 @@ impl Write {
             causes =
                 admission::check(&self.kind, before.map(|b| &b.object), object, self.subresource.is_some());
         }
+        if causes.is_empty() {
+            let before = before.map(|b| &b.object);
+            causes = crd::check(&self.kind, before, object, self.subresource.is_some());
+            causes.extend(self.kind.schema.check_rules(object, before).into_iter().map(Cause::from));
+        }
         if !causes.is_empty() {
             return Err(ApiError::invalid(&self.kind, &self.name, &causes));
         }
