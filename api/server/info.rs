@@ -76,6 +76,11 @@ impl Page {
         }
     }
 
+    /// True for questions that are asked with POST and change nothing.
+    pub(crate) fn is_review(&self) -> bool {
+        matches!(self, Self::AccessReview | Self::WhoAmI)
+    }
+
     /// True for what is answered without a token.
     pub(crate) fn is_public(&self) -> bool {
         matches!(self, Self::Version | Self::Live | Self::Ready)
@@ -89,7 +94,7 @@ pub(crate) async fn answer(
     identity: Identity,
     request: Request<Body>,
 ) -> ApiResult<Response> {
-    let posted = matches!(page, Page::AccessReview | Page::WhoAmI);
+    let posted = page.is_review();
     let expected = if posted {
         request.method() == Method::POST
     } else {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gcluster_store::{ListAt, Store};
 
+use crate::audit::Audit;
 use crate::kinds::Registry;
 use crate::limits::{Counts, Fair, Gate, Lines};
 
@@ -19,7 +20,7 @@ struct Counters {
     /// By verb, resource and code.
     requests: Mutex<BTreeMap<(&'static str, String, u16), u64>>,
     watchers: AtomicI64,
-    listener: OnceLock<(Fair, Counts, Gate)>,
+    listener: OnceLock<(Fair, Counts, Gate, Option<Audit>)>,
 }
 
 /// Counts as one open watch for as long as it lives.
@@ -47,8 +48,8 @@ impl Metrics {
     }
 
     /// Shows what a listener counts from now on, too.
-    pub(crate) fn observe(&self, fair: Fair, watches: Counts, gate: Gate) {
-        let _ = self.0.listener.set((fair, watches, gate));
+    pub(crate) fn observe(&self, fair: Fair, watches: Counts, gate: Gate, audit: Option<Audit>) {
+        let _ = self.0.listener.set((fair, watches, gate, audit));
     }
 
     pub(crate) fn watching(&self) -> Watching {
@@ -98,8 +99,9 @@ impl Metrics {
         head(&mut out, "gcluster_store_healthy", "gauge", "1 when the disk takes writes.");
         let _ = writeln!(out, "gcluster_store_healthy {}", u8::from(store.healthy().is_ok()));
         let mut lines = Lines(out);
-        if let Some((fair, watches, gate)) = self.0.listener.get() {
+        if let Some((fair, watches, gate, audit)) = self.0.listener.get() {
             fair.render(&mut lines);
+            let (written, lost) = audit.as_ref().map_or((0, 0), Audit::counts);
             let (open, refused, evicted) = gate.counts();
             for (name, kind, help, value) in [
                 ("gcluster_api_connections", "gauge", "Open connections.", open as u64),
@@ -116,6 +118,8 @@ impl Metrics {
                     "Watches above a limit.",
                     watches.refused(),
                 ),
+                ("gcluster_audit_lines_total", "counter", "Lines written to the audit log.", written),
+                ("gcluster_audit_lines_lost_total", "counter", "Lines that the audit log misses.", lost),
             ] {
                 lines.head(name, kind, help);
                 lines.value(name, &[], value);

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::Value;
 
+use crate::audit::Wrote;
 use crate::identity::Identity;
 use crate::kinds::Kind;
 use crate::negotiate::{self, Accepted};
@@ -216,7 +217,9 @@ async fn resource_answer(
             if !dry_run && items.into_iter().flatten().any(|item| item["kind"] == crd::KIND) {
                 crd::settle_soon(api).await?;
             }
-            warned(read::encoded(StatusCode::OK, &answer, accepted.yaml)?, &warnings)
+            let mut response = read::encoded(StatusCode::OK, &answer, accepted.yaml)?;
+            response.extensions_mut().insert(Wrote::of(&answer));
+            warned(response, &warnings)
         }
         "create" => {
             let object = negotiate::parse(&media, &bytes)?;
@@ -262,10 +265,11 @@ async fn resource_answer(
 
 fn written(kind: &Kind, written: Written, accepted: Accepted) -> ApiResult<Response> {
     let code = if written.change == Change::Created { StatusCode::CREATED } else { StatusCode::OK };
-    let response = match written.bytes {
+    let mut response = match written.bytes {
         Some(bytes) if read::plain(kind, accepted) => read::raw_json(code, bytes),
         _ => read::answer(kind, code, &written.object, accepted)?,
     };
+    response.extensions_mut().insert(Wrote::of(&written.object));
     warned(response, &written.warnings)
 }
 

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
 use super::Security;
+use crate::audit::{Audit, Entry};
 use crate::identity::Identity;
 use crate::limits::{Caller, Class, Counts, Fair, Gate, Limits};
 use crate::listen::{Busy, Holding, Peer};
@@ -35,18 +36,26 @@ struct Guard {
     limits: Limits,
     fair: Fair,
     watches: Counts,
+    audit: Option<Audit>,
 }
 
 /// The API for callers that have to say who they are.
-pub(crate) fn guarded(api: &Api, security: &Security, limits: Limits, gate: &Gate) -> Router {
+pub(crate) fn guarded(
+    api: &Api,
+    security: &Security,
+    limits: Limits,
+    audit: Option<Audit>,
+    gate: &Gate,
+) -> Router {
     let guard = Guard {
         api: api.clone(),
         security: security.clone(),
         limits,
         fair: Fair::new(&limits),
         watches: Counts::new(limits.watches, limits.watches_per_client),
+        audit,
     };
-    api.metrics().observe(guard.fair.clone(), guard.watches.clone(), gate.clone());
+    api.metrics().observe(guard.fair.clone(), guard.watches.clone(), gate.clone(), guard.audit.clone());
     api.router().layer(from_fn_with_state(guard, check))
 }
 
@@ -68,7 +77,13 @@ enum Work {
 
 async fn check(State(guard): State<Guard>, mut request: Request<Body>, next: Next) -> Response {
     let busy = request.extensions_mut().remove::<Arc<Busy>>();
-    let mut response = match admit(&guard, &request) {
+    let identity = identify(&guard, request.headers());
+    let entry = guard.audit.as_ref().and_then(|audit| {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.remote);
+        let user = identity.unwrap_or(Identity::Anonymous).user().into();
+        Entry::of(&guard.api, audit, &request, user, peer)
+    });
+    let mut response = match admit(&guard, identity, &request) {
         Ok(admitted) => {
             request.extensions_mut().insert(admitted.identity);
             match limited(&guard, admitted, request, next).await {
@@ -79,6 +94,9 @@ async fn check(State(guard): State<Guard>, mut request: Request<Body>, next: Nex
         Err(error) => refused(error),
     };
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(entry) = entry {
+        entry.finish(&response);
+    }
     match busy {
         Some(busy) => response.map(|body| Holding::wrap(body, busy)),
         None => response,
@@ -128,7 +146,7 @@ async fn read_first(request: Request<Body>) -> ApiResult<Request<Body>> {
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
-fn admit(guard: &Guard, request: &Request<Body>) -> ApiResult<Admitted> {
+fn admit(guard: &Guard, identity: Option<Identity>, request: &Request<Body>) -> ApiResult<Admitted> {
     let headers = request.headers();
     let peer = request.extensions().get::<Peer>();
     head_fits(request, guard.limits.head_bytes)?;
@@ -151,7 +169,7 @@ fn admit(guard: &Guard, request: &Request<Body>) -> ApiResult<Admitted> {
         return Err(ApiError::forbidden("requests of pages of other sites are not accepted"));
     }
     let target = Target::parse(&guard.api, request.uri().path());
-    let identity = match (identify(guard, headers), &target) {
+    let identity = match (identity, &target) {
         (Some(identity), _) => identity,
         (None, Ok(Target::Info(page))) if page.is_public() => Identity::Anonymous,
         _ => return Err(ApiError::unauthorized()),

@@ -21,37 +21,64 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Listening {
     pub(crate) server: Server,
     pub(crate) kubeconfig: PathBuf,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Listening {
     pub(crate) async fn start() -> Self {
+        Self::with(listen::Options::default()).await
+    }
+
+    pub(crate) async fn with(options: listen::Options) -> Self {
         let server = Server::start().await;
+        Self::of(server, options).await
+    }
+
+    pub(crate) async fn of(server: Server, options: listen::Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let security = Security::open(server.dir.path()).unwrap();
         let kubeconfig = security.write_kubeconfig(server.dir.path(), address).unwrap();
         let (stop, stopped) = oneshot::channel();
         let api = server.api.clone();
-        let task =
-            tokio::spawn(listen::serve(listener, api, security, listen::Options::default(), async move {
-                let _ = stopped.await;
-            }));
+        let task = tokio::spawn(listen::serve(listener, api, security, options, async move {
+            let _ = stopped.await;
+        }));
         Self { server, kubeconfig, address, stop, task }
     }
 
     pub(crate) async fn stop(self) {
-        let _ = self.stop.send(());
-        timeout(LIMIT, self.task).await.expect("the server ends").unwrap().unwrap();
+        self.stop_and_keep().await;
     }
 
-    fn token(&self, file: &str) -> String {
+    /// Stops listening. Answers what was served.
+    pub(crate) async fn stop_and_keep(self) -> Server {
+        let _ = self.stop.send(());
+        timeout(LIMIT, self.task).await.expect("the server ends").unwrap().unwrap();
+        self.server
+    }
+
+    pub(crate) fn token(&self, file: &str) -> String {
         std::fs::read_to_string(self.server.dir.path().join(file)).unwrap()
     }
 
-    async fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+    pub(crate) async fn http(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, Value) {
+        let text = self.raw(method, path, headers, body).await;
+        let code = text.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = text.split_once("\r\n\r\n").unwrap().1;
+        (code, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    /// The whole answer as it came.
+    pub(crate) async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut head =
             format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
@@ -64,9 +91,7 @@ impl Listening {
         stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.unwrap();
         let mut text = String::new();
         timeout(LIMIT, stream.read_to_string(&mut text)).await.unwrap().unwrap();
-        let code = text.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = text.split_once("\r\n\r\n").unwrap().1;
-        (code, serde_json::from_str(body).unwrap_or(Value::Null))
+        text
     }
 }
 
@@ -81,7 +106,28 @@ async fn only_a_token_opens_the_door_and_no_web_page_gets_in() {
     let one = format!("{AGENTS}/a");
     let own = format!("http://{}", listening.address);
     type Headers<'a> = Vec<(&'a str, &'a str)>;
-    let cases: [(&str, &str, &str, Headers<'_>, u16); 15] = [
+    let cases: [(&str, &str, &str, Headers<'_>, u16); 18] = [
+        (
+            "a page elsewhere, by what the browser says of it",
+            "GET",
+            AGENTS,
+            vec![("authorization", &admin), ("sec-fetch-site", "cross-site")],
+            403,
+        ),
+        (
+            "a form of a page",
+            "POST",
+            AGENTS,
+            vec![("content-type", "text/plain"), ("sec-fetch-mode", "no-cors")],
+            401,
+        ),
+        (
+            "a person who types the address",
+            "GET",
+            "/version",
+            vec![("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")],
+            200,
+        ),
         ("a viewer that watches", "GET", &watch, vec![("authorization", &viewer)], 200),
         ("a viewer that deletes", "DELETE", &one, vec![("authorization", &viewer)], 403),
         ("no token", "POST", AGENTS, vec![], 401),
@@ -118,6 +164,12 @@ async fn only_a_token_opens_the_door_and_no_web_page_gets_in() {
     ];
     for (what, method, path, headers, want) in cases {
         let body = if method == "POST" { body.as_str() } else { "" };
+        let text =
+            if want == 201 { String::new() } else { listening.raw(method, path, &headers, body).await };
+        let head = text.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+        assert!(!head.contains("access-control"), "{what}: {head}");
+        assert!(want == 201 || head.contains("x-content-type-options: nosniff"), "{what}: {head}");
+        assert_eq!(head.contains("www-authenticate: bearer"), want == 401, "{what}: {head}");
         let (code, answer) = listening.http(method, path, &headers, body).await;
         assert_eq!(code, want, "{what}: {answer}");
         assert!(code < 400 || answer["kind"] == "Status", "{what}: {answer}");
