@@ -30,6 +30,7 @@ mod protobuf;
 mod query;
 mod read;
 mod routes;
+mod scale;
 mod selector;
 mod status;
 mod transcript;

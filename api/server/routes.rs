@@ -21,7 +21,7 @@ use crate::query::{Query, decode};
 use crate::selector::Selector;
 use crate::status::{self, ApiError, ApiResult};
 use crate::write::{self, Change, MAX_BUNDLE, MAX_OBJECT, Patch, Write, Written};
-use crate::{Api, crd, info, read, transcript};
+use crate::{Api, crd, info, read, scale, transcript};
 
 /// What a path names.
 #[derive(Clone, Debug)]
@@ -198,6 +198,12 @@ async fn resource_answer(
         };
     }
     let accepted = negotiate::accept(&parts.headers, query)?;
+    if subresource.as_deref() == Some("scale") {
+        let headers = &parts.headers;
+        let (namespace, name) = (ns, object_name);
+        let request = scale::Request { kind: &kind, verb, namespace, name, query, headers, accepted };
+        return scale::answer(api, request, body).await;
+    }
     match verb {
         "get" => return read::get(api, &kind, ns, object_name, accepted),
         "list" => return read::list(api, &kind, namespace.as_deref(), query, accepted),

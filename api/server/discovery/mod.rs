@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::kinds::{Kind, Registry};
+use crate::kinds::{Kind, Registry, Subresource};
+use crate::scale;
 
 /// Version of the aggregated document, `apidiscovery.k8s.io/v2` or `v2beta1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +70,19 @@ pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Valu
         group_version = Some(kind.api_version());
         resources.push(resource(kind));
         for subresource in &kind.subresources {
-            resources.push(json!({
+            let mut shown = json!({
                 "name": format!("{}/{}", kind.plural, subresource.name),
                 "singularName": "",
                 "namespaced": kind.namespaced,
                 "kind": kind.kind,
                 "verbs": subresource.verbs,
-            }));
+            });
+            if subresource.name == "scale" {
+                shown["group"] = json!("autoscaling");
+                shown["version"] = json!("v1");
+                shown["kind"] = json!(scale::KIND);
+            }
+            resources.push(shown);
         }
     }
     let group_version = group_version?;
@@ -150,7 +157,11 @@ fn aggregated_resource(kind: &Kind) -> Value {
     });
     with_names(&mut resource, kind);
     if !kind.subresources.is_empty() {
-        let subresource = |s: &crate::kinds::Subresource| json!({"subresource": s.name, "responseKind": response_kind, "verbs": s.verbs});
+        let scale = json!({"group": "autoscaling", "version": "v1", "kind": scale::KIND});
+        let subresource = |s: &Subresource| {
+            let of = if s.name == "scale" { &scale } else { &response_kind };
+            json!({"subresource": s.name, "responseKind": of, "verbs": s.verbs})
+        };
         resource["subresources"] = kind.subresources.iter().map(subresource).collect();
     }
     resource

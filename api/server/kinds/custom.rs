@@ -78,9 +78,9 @@ impl Kind {
             storage.schema.prune(&mut object);
             storage.schema.default(&mut object);
             if storage.api_version != self.api_version() {
-                object["apiVersion"] = self.api_version().into();
                 self.schema.prune(&mut object);
             }
+            object["apiVersion"] = self.api_version().into();
         }
         object
     }

@@ -223,3 +223,209 @@ async fn definitions_of_gcluster_are_there_and_stay() {
     assert_eq!(server.post(CRDS, &own).await.code, 403);
     assert_eq!(server.get(CRDS).await.json["items"].as_array().unwrap().len(), count);
 }
+
+#[tokio::test]
+async fn a_scale_is_read_and_written() {
+    let server = Server::start().await;
+    server.post(CRDS, &widgets()).await;
+    server.post(WIDGETS, &widget("a")).await;
+    let path = format!("{WIDGETS}/a/scale");
+    let without = server.get(&path).await;
+    assert!(without.code == 500 && without.text.contains(".spec.replicas"), "{}", without.text);
+    let set = server.patch(&path, MERGE, &json!({"spec": {"replicas": 2}})).await;
+    assert_eq!(set.code, 500, "there is nothing to scale yet");
+    server.patch(&format!("{WIDGETS}/a"), MERGE, &json!({"spec": {"replicas": 1}})).await;
+    let set = server.patch(&path, MERGE, &json!({"spec": {"replicas": 2}})).await;
+    assert_eq!((set.code.as_u16(), &set.json["spec"]["replicas"]), (200, &json!(2)), "{}", set.text);
+    let status = json!({"status": {"replicas": 1, "selector": "a=b"}});
+    server.patch(&format!("{WIDGETS}/a/status"), MERGE, &status).await;
+    let mut scale = server.get(&path).await.json;
+    assert_eq!((&scale["kind"], &scale["apiVersion"]), (&json!("Scale"), &json!("autoscaling/v1")));
+    assert_eq!(scale["status"], json!({"replicas": 1, "selector": "a=b"}));
+    scale["spec"]["replicas"] = json!(5);
+    let put = server.call(Method::PUT, &path, &[], &scale.to_string()).await;
+    assert_eq!((put.code.as_u16(), &put.json["spec"]["replicas"]), (200, &json!(5)), "{}", put.text);
+    let widget = server.get(&format!("{WIDGETS}/a")).await.json;
+    assert_eq!((&widget["spec"]["replicas"], &widget["metadata"]["generation"]), (&json!(5), &json!(4)));
+    let stale = server.call(Method::PUT, &path, &[], &scale.to_string()).await;
+    assert_eq!(stale.code, 409);
+    let negative = server.patch(&path, MERGE, &json!({"spec": {"replicas": -1}})).await;
+    assert_eq!(negative.code, 422);
+    let agents = server.get(&format!("{}/x/scale", crate::support::AGENTS)).await;
+    assert_eq!((agents.code.as_u16(), &agents.json["reason"]), (404, &json!("NotFound")));
+}
+
+#[tokio::test]
+async fn an_object_is_served_in_every_version_and_gets_later_defaults() {
+    let server = Server::start().await;
+    server.post(CRDS, &widgets()).await;
+    server.post(WIDGETS, &widget("old")).await;
+    let crd = format!("{CRDS}/widgets.example.com");
+    let mut changed = server.get(&crd).await.json;
+    let mut v2 = changed["spec"]["versions"][0].clone();
+    changed["spec"]["versions"][0]["storage"] = json!(false);
+    v2["name"] = json!("v2");
+    v2["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["shape"] =
+        json!({"type": "string", "default": "round"});
+    changed["spec"]["versions"].as_array_mut().unwrap().push(v2);
+    let put = server.call(Method::PUT, &crd, &[], &changed.to_string()).await;
+    assert_eq!(put.code, 200, "{}", put.text);
+    assert_eq!(put.json["metadata"]["generation"], 2);
+    assert_eq!(put.json["status"]["storedVersions"], json!(["v1", "v2"]));
+    let group = server.get("/apis/example.com").await.json;
+    assert_eq!(group["preferredVersion"]["version"], "v2");
+
+    let second = WIDGETS.replace("/v1/", "/v2/");
+    let old = server.get(&format!("{second}/old")).await.json;
+    assert_eq!((&old["apiVersion"], &old["spec"]["shape"]), (&json!("example.com/v2"), &json!("round")));
+    let old = server.get(&format!("{WIDGETS}/old")).await.json;
+    assert_eq!(
+        (&old["apiVersion"], &old["spec"]),
+        (&json!("example.com/v1"), &json!({"size": 3, "color": "red"}))
+    );
+    let new = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "new"}, "spec": {"size": 1}});
+    assert_eq!(server.post(WIDGETS, &new).await.json["apiVersion"], "example.com/v1");
+    let list = server.get(&second).await.json;
+    let items: Vec<(&Value, &Value)> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (&item["apiVersion"], &item["spec"]["shape"]))
+        .collect();
+    let expected = (json!("example.com/v2"), json!("round"));
+    assert_eq!(items, [(&expected.0, &expected.1), (&expected.0, &expected.1)]);
+    let patched = server.patch(&format!("{WIDGETS}/new"), MERGE, &json!({"spec": {"size": 7}})).await;
+    assert_eq!((patched.code.as_u16(), &patched.json["apiVersion"]), (200, &json!("example.com/v1")));
+
+    let again = server.restart().await;
+    assert_eq!(again.get(&format!("{second}/new")).await.json["spec"]["size"], 7);
+    let mut less = again.get(&crd).await.json;
+    less["spec"]["versions"].as_array_mut().unwrap().remove(0);
+    let refused = again.call(Method::PUT, &crd, &[], &less.to_string()).await;
+    assert!(refused.code == 422 && refused.text.contains("must appear in spec.versions"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn rules_of_the_schema_are_kept() {
+    let server = Server::start().await;
+    let mut crd = widgets();
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] = json!([
+        {"rule": "self.size <= 10", "message": "too large"},
+        {"rule": "self.size >= oldSelf.size", "messageExpression": "'from ' + string(oldSelf.size)", "reason": "FieldValueForbidden", "fieldPath": ".size"},
+    ]);
+    let made = server.post(CRDS, &crd).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let mut large = widget("a");
+    large["spec"]["size"] = json!(11);
+    let refused = server.post(WIDGETS, &large).await;
+    assert_eq!(refused.code, 422);
+    assert_eq!(refused.json["details"]["causes"][0]["message"], "Invalid value: \"object\": too large");
+    assert_eq!(refused.json["details"]["causes"][0]["field"], "spec");
+    assert_eq!(server.post(WIDGETS, &widget("a")).await.code, 201);
+    let less = server.patch(&format!("{WIDGETS}/a"), MERGE, &json!({"spec": {"size": 2}})).await;
+    assert_eq!(
+        less.json["details"]["causes"],
+        json!([{"reason": "FieldValueForbidden", "message": "Forbidden: from 3", "field": "spec.size"}])
+    );
+    assert_eq!(server.patch(&format!("{WIDGETS}/a"), MERGE, &json!({"spec": {"size": 4}})).await.code, 200);
+    crd["metadata"]["name"] = json!("others.example.com");
+    crd["spec"]["names"] = json!({"plural": "others", "kind": "Other"});
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] =
+        json!([{"rule": "isURL(self.spec.color)"}]);
+    let unknown = server.post(CRDS, &crd).await;
+    assert!(unknown.code == 422 && unknown.text.contains("does not have the function"), "{}", unknown.text);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_definition_is_named() {
+    let server = Server::start().await;
+    let wrong = |path: &str, value: Value| {
+        let mut crd = widgets();
+        *crd.pointer_mut(path).unwrap_or(&mut json!(null)) = value.clone();
+        if let Some((parent, field)) = path.rsplit_once('/')
+            && let Some(Value::Object(map)) = crd.pointer_mut(parent)
+        {
+            map.insert(field.into(), value);
+        }
+        crd
+    };
+    let schema = "/spec/versions/0/schema/openAPIV3Schema";
+    let spec = format!("{schema}/properties/spec");
+    for (crd, field) in [
+        (wrong("/metadata/name", json!("other.example.com")), "metadata.name"),
+        (wrong("/spec/scope", json!("Everywhere")), "spec.scope"),
+        (wrong("/spec/versions/0/storage", json!(false)), "spec.versions"),
+        (wrong("/spec/preserveUnknownFields", json!(true)), "spec.preserveUnknownFields"),
+        (wrong("/spec/conversion", json!({"strategy": "Webhook"})), "spec.conversion.strategy"),
+        (wrong("/spec/names/kind", json!("not a kind")), "spec.names.kind"),
+        (wrong("/spec/versions/0/schema", json!(null)), "spec.versions[0].schema.openAPIV3Schema"),
+        (
+            wrong("/spec/versions/0/selectableFields", json!([{"jsonPath": ".spec.no"}])),
+            "spec.versions[0].selectableFields[0].jsonPath",
+        ),
+        (
+            wrong("/spec/versions/0/subresources/scale/specReplicasPath", json!(".status.x")),
+            "spec.versions[0].subresources.scale.specReplicasPath",
+        ),
+        (
+            wrong("/spec/versions/0/additionalPrinterColumns/0/type", json!("map")),
+            "spec.versions[0].additionalPrinterColumns[0].type",
+        ),
+        (wrong(&format!("{schema}/type"), json!("string")), "spec.versions[0].schema.openAPIV3Schema.type"),
+        (
+            wrong(&format!("{spec}/properties/size"), json!({})),
+            "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[size].type",
+        ),
+        (
+            wrong(&format!("{spec}/properties/color/default"), json!("blue")),
+            "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[color].default",
+        ),
+        (
+            wrong(&format!("{spec}/additionalProperties"), json!(false)),
+            "spec.versions[0].schema.openAPIV3Schema.properties[spec].additionalProperties",
+        ),
+        (
+            wrong(&format!("{spec}/anyOf"), json!([{"properties": {"none": {"minimum": 1}}}])),
+            "spec.versions[0].schema.openAPIV3Schema.properties[spec].anyOf[0].properties[none]",
+        ),
+    ] {
+        let refused = server.post(CRDS, &crd).await;
+        let causes = refused.json["details"]["causes"].as_array().cloned().unwrap_or_default();
+        assert_eq!(refused.code, 422, "{field}: {}", refused.text);
+        assert!(causes.iter().any(|cause| cause["field"] == field), "{field}: {}", refused.text);
+    }
+    assert_eq!(server.post(CRDS, &widgets()).await.code, 201);
+    let scope = json!({"spec": {"scope": "Cluster"}});
+    let refused = server.patch(&format!("{CRDS}/widgets.example.com"), MERGE, &scope).await;
+    assert!(refused.code == 422 && refused.text.contains("field is immutable"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn many_managers_share_an_object_by_the_list_types_of_its_schema() {
+    let server = Server::start().await;
+    let mut crd = widgets();
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["ports"] = json!({
+        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+        "items": {"type": "object", "required": ["name"], "properties": {
+            "name": {"type": "string"}, "port": {"x-kubernetes-int-or-string": true},
+        }},
+    });
+    let made = server.post(CRDS, &crd).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let apply = |port: &str, number: Value| {
+        let mut object = widget("a");
+        object["spec"]["ports"] = json!([{"name": port, "port": number}]);
+        object
+    };
+    let media = "application/apply-patch+yaml";
+    let path = |manager: &str| format!("{WIDGETS}/a?fieldManager={manager}");
+    assert_eq!(server.patch(&path("one"), media, &apply("http", json!(80))).await.code, 201);
+    let both = server.patch(&path("two"), media, &apply("https", json!("tls"))).await;
+    assert_eq!(
+        both.json["spec"]["ports"],
+        json!([{"name": "http", "port": 80}, {"name": "https", "port": "tls"}])
+    );
+    let conflict = server.patch(&path("two"), media, &apply("http", json!(81))).await;
+    assert_eq!(conflict.code, 409);
+    assert_eq!(conflict.json["details"]["causes"][0]["field"], ".spec.ports[name=\"http\"].port");
+}
