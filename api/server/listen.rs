@@ -94,10 +94,12 @@ pub async fn serve(
     };
     let socket = server.line.socket.clone();
     let mut connections = JoinSet::new();
-    tokio::pin!(shutdown);
+    let fresh = security.keep();
+    tokio::pin!(shutdown, fresh);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            () = &mut fresh => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
                     let Some(seat) = gate.admit() else {

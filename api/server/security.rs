@@ -11,6 +11,7 @@
 mod certificate;
 mod files;
 mod guard;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::identity::Identity;
 pub(crate) use guard::guarded;
+use tls::Certificates;
+pub use tls::TlsOptions;
 
 /// Why the secrets could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +50,20 @@ pub enum SecurityError {
         /// Why.
         reason: String,
     },
+    /// The owner's certificate or key is not usable.
+    #[error("cannot use {} for TLS: {reason}", .path.display())]
+    Owners {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Certificate and tokens of one data directory.
 #[derive(Clone)]
 pub struct Security {
-    ca_pem: String,
+    certificates: Arc<Certificates>,
     tls: Arc<ServerConfig>,
     admin: Arc<str>,
     admin_digest: [u8; 32],
@@ -71,13 +82,24 @@ impl Security {
     /// # Errors
     /// See [`SecurityError`].
     pub fn open(data_dir: &Path) -> Result<Self, SecurityError> {
+        Self::open_with(data_dir, TlsOptions::default())
+    }
+
+    /// The same with further certificates or names.
+    ///
+    /// # Errors
+    /// See [`SecurityError`].
+    pub fn open_with(data_dir: &Path, options: TlsOptions) -> Result<Self, SecurityError> {
         files::private_dir(data_dir)?;
-        let made = certificate::open(data_dir)?;
+        let unusable = |reason| SecurityError::Certificate { directory: data_dir.to_owned(), reason };
+        let authority = certificate::authority(data_dir)?;
+        let certificates = Certificates::open(data_dir, authority, options)?;
+        let tls = certificates.config().map_err(unusable)?;
         let admin = token(&data_dir.join("admin.token"))?;
         let viewer = token(&data_dir.join("viewer.token"))?;
         Ok(Self {
-            ca_pem: made.ca_pem,
-            tls: Arc::new(made.config),
+            tls: Arc::new(tls),
+            certificates,
             admin_digest: digest(&admin),
             viewer_digest: digest(&viewer),
             admin: admin.into(),
@@ -101,7 +123,7 @@ impl Security {
             "kind": "Config",
             "clusters": [{"name": "gcluster", "cluster": {
                 "server": format!("https://{reach}"),
-                "certificate-authority-data": BASE64_STANDARD.encode(&self.ca_pem),
+                "certificate-authority-data": BASE64_STANDARD.encode(self.certificates.ca_pem()),
             }}],
             "users": [{"name": "gcluster", "user": {"token": &*self.admin}}],
             "contexts": [{"name": "gcluster", "context": {
@@ -122,6 +144,16 @@ impl Security {
 
     pub(crate) fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.tls)
+    }
+
+    /// Keeps the certificates fresh; never ends.
+    pub(crate) async fn keep(&self) {
+        self.certificates.keep().await;
+    }
+
+    /// Is this a name under which clients reach the server, besides loopback names?
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.certificates.has_name(name)
     }
 
     /// Whose token this is; none when nobody's. Takes the same time for every wrong one.

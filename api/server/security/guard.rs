@@ -154,7 +154,8 @@ fn admit(guard: &Guard, identity: Option<Identity>, request: &Request<Body>) -> 
         Some(authority) => authority.as_str(),
         None => text(headers, header::HOST),
     };
-    if !host.is_empty() && !is_this(host, peer.map(|peer| peer.local.ip())) {
+    let local = peer.map(|peer| peer.local.ip());
+    if !host.is_empty() && !is_this(host, local) && !guard.security.has_name(name_of(host)) {
         return Err(ApiError::forbidden(format!("the host {host:?} is not this server")));
     }
     for origin in headers.get_all(header::ORIGIN) {
@@ -228,11 +229,16 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
 }
 
 /// Is `host`, with or without a port, a loopback name or address, or the address of the connection?
-fn is_this(host: &str, local: Option<IpAddr>) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+/// The name or address in a host, without its port.
+fn name_of(host: &str) -> &str {
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
+    }
+}
+
+fn is_this(host: &str, local: Option<IpAddr>) -> bool {
+    let name = name_of(host);
     if name.eq_ignore_ascii_case("localhost") {
         return true;
     }
