@@ -106,6 +106,7 @@ fn agent(before: Option<&Value>, object: &Value) -> Vec<Cause> {
             Err(error) => causes.push(Cause::invalid("spec.agentName", written, &error.to_string())),
         }
     }
+    causes.extend(environment(spec));
     // An update of something else does not pay for reading megabytes of text again.
     if same("definition") && same("methods") {
         return causes;
@@ -131,6 +132,37 @@ fn agent(before: Option<&Value>, object: &Value) -> Vec<Cause> {
             }
         }
         Err(error) => causes.push(definition_cause(definition, &methods, &error)),
+    }
+    causes
+}
+
+/// A variable has a value or takes it from one place, as in a container of Kubernetes.
+fn environment(spec: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (index, variable) in spec["backend"]["env"].as_array().into_iter().flatten().enumerate() {
+        let Some(from) = variable["valueFrom"].as_object() else { continue };
+        let field = format!("spec.backend.env[{index}].valueFrom");
+        if variable["value"].as_str().is_some_and(|value| !value.is_empty()) {
+            causes.push(Cause::invalid(&field, "", "may not be specified when `value` is not empty"));
+        }
+        match from.values().filter(|source| source.is_object()).count() {
+            0 => causes.push(Cause::invalid(
+                &field,
+                "",
+                "must specify one of: `configMapKeyRef` or `secretKeyRef`",
+            )),
+            1 => {}
+            _ => causes.push(Cause::invalid(
+                &field,
+                "",
+                "may not have more than one field specified at a time",
+            )),
+        }
+        for (source, key) in from {
+            if let Some(name) = key["name"].as_str().filter(|name| !is_dns_subdomain(name)) {
+                causes.push(Cause::invalid(format!("{field}.{source}.name"), name, SUBDOMAIN));
+            }
+        }
     }
     causes
 }

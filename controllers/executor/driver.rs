@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until};
 
+use super::environment;
 use super::live::Claim;
 use super::pace::Pace;
 use super::plan::StopReason;
@@ -94,6 +95,10 @@ impl Run {
             }
             return if status.phase.is_terminal() { Ok(()) } else { self.unwanted(reason).await };
         }
+        // What it needs was there a moment ago. Now it is not: it stays recorded, and the agent says what it waits for.
+        let Ok(environment) = environment::resolve(&self.ctx.client, &self.agent).await? else {
+            return Ok(());
+        };
         let reader = Reader::new(self.ctx.client.clone(), &fresh);
         let mut writer = Writer::at(reader.clone(), &TranscriptSize::default());
         // A master that ended between this record and the next step left it behind: it stands for this run too.
@@ -113,7 +118,7 @@ impl Run {
         status.now.prompt_excerpt = excerpt(&self.prompt);
         status.write().await?;
         tracing::info!(iteration = %self.iteration.name_any(), backend = self.backend.name(), "started");
-        let launch = self.launch(status.now.session_id.clone().unwrap_or_default());
+        let launch = self.launch(status.now.session_id.clone().unwrap_or_default(), environment);
         let run_dir = launch.run_dir.clone();
         let ended = match self.backend.start(launch).await {
             Err(error) => Ok(not_started(&error)),
@@ -141,7 +146,7 @@ impl Run {
         Ok(())
     }
 
-    fn launch(&self, session_id: String) -> Launch {
+    fn launch(&self, session_id: String, environment: Vec<(String, String)>) -> Launch {
         let spec = &self.agent.spec;
         let backend = spec.backend.clone().unwrap_or_default();
         let uid = self.iteration.uid().unwrap_or_default();
@@ -156,7 +161,7 @@ impl Run {
             prompt: self.prompt.clone(),
             model: backend.model,
             args: backend.args,
-            env: backend.env.into_iter().map(|var| (var.name, var.value)).collect(),
+            env: environment,
             permission_mode: backend.permission_mode,
             session_id,
         }

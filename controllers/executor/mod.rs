@@ -11,6 +11,7 @@
 pub mod backoff;
 mod count;
 mod driver;
+mod environment;
 pub mod flow;
 mod gates;
 pub mod items;

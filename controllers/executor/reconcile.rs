@@ -13,6 +13,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use super::driver::{Run, drive, remove};
+use super::environment;
 use super::flow::{Start, phase};
 use super::live::Live;
 use super::pace::Pace;
@@ -127,8 +128,9 @@ impl Shared {
             return Ok(Action::await_change());
         };
         let agent = Arc::new(agent);
-        let (plan, backend) = loop {
-            let (plan, backend) = self.plan(&agent);
+        let environment = environment::resolve(&self.ctx.client, &agent).await?.err();
+        let (mut plan, backend) = loop {
+            let (plan, backend) = self.plan(&agent, environment.as_ref());
             for (uid, reason) in &plan.stops {
                 self.live.stop(uid, *reason);
             }
@@ -140,16 +142,21 @@ impl Shared {
                 self.clear(&plan).await?;
             }
         };
+        if environment.is_some() {
+            // A Secret or ConfigMap that appears is no event of the agent.
+            let soon = jittered(environment::RECHECK);
+            plan.look_again = plan.look_again.map(|at| at.min(soon));
+        }
         self.act(&agents, &agent, plan, backend).await
     }
 
-    fn plan(&self, agent: &Agent) -> (Plan, Option<Arc<dyn Backend>>) {
+    fn plan(&self, agent: &Agent, missing: Option<&Unavailable>) -> (Plan, Option<Arc<dyn Backend>>) {
         let uid = agent.uid().unwrap_or_default();
         let named = agent.spec.backend.as_ref().and_then(|backend| backend.name.clone());
         let name = named.unwrap_or_else(|| self.ctx.config.default_backend.clone());
         let backend = self.ctx.backends.get(&name).cloned();
         let available = match &backend {
-            Some(backend) => backend.check(),
+            Some(backend) => backend.check().and_then(|()| missing.cloned().map_or(Ok(()), Err)),
             None => Err(self.unknown(&name)),
         };
         let plan = plan(&Observed {

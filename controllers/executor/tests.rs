@@ -58,6 +58,7 @@ impl Backend for Obedient {
                         break Outcome::Interrupted { reason: "asked to".into() };
                     }
                 },
+                "show" => Outcome::Succeeded { output: format!("{:?}", launch.env) },
                 "items" => Outcome::Succeeded { output: "1. one\n2. two\n3. three".into() },
                 _ => Outcome::Succeeded { output: format!("<{}>", prompt.replace('\n', "|")) },
             };
@@ -358,6 +359,33 @@ async fn a_missing_backend_burns_no_iteration_and_says_what_to_do() {
     assert!(world.api.all("iterations").is_empty());
     world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"backend": null}}));
     world.phase("a.prompt.0", "Succeeded").await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_waits_for_the_secret_that_it_needs() {
+    let mut world = World::new(FakeApi::new());
+    let env = json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "token", "key": "key"}}}]);
+    world.agent("a", "show", &[], json!({"backend": {"env": env}}));
+    world.start();
+    let status =
+        world.status("a", "the missing key", |s| condition(s, "BackendAvailable").starts_with("False")).await;
+    assert_eq!(condition(&status, "BackendAvailable"), "False EnvironmentIncomplete");
+    let conditions = status["conditions"].to_string();
+    assert!(conditions.contains("KEY") && conditions.contains("default/token"), "{conditions}");
+    world
+        .api
+        .wait("an event that names the secret", |api| {
+            let all = api.all("events");
+            all.into_iter().find(|e| e["note"].as_str().is_some_and(|note| note.contains("default/token")))
+        })
+        .await;
+    assert!(world.api.all("iterations").is_empty(), "nothing begins without it");
+    world.api.apply("secrets", json!({"metadata": {"name": "token"}, "data": {"key": "aHVudGVyMg=="}}));
+    world.phase("a.prompt.0", "Succeeded").await;
+    assert_eq!(world.output("a.prompt.0"), "[(\"KEY\", \"hunter2\")]");
+    let status = world.status("a", "rest", |s| s["runState"] == "stopped").await;
+    assert_eq!(condition(&status, "BackendAvailable"), "True Found");
     world.stop().await;
 }
 

@@ -7,7 +7,7 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::support::{AGENTS, Server, agent};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const SECRETS: &str = "/api/v1/namespaces/default/secrets";
@@ -72,7 +72,10 @@ async fn a_secret_takes_plain_text_and_gives_base64() {
     let heads: Vec<&Value> =
         table["columnDefinitions"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
     assert_eq!(heads, ["Name", "Type", "Data", "Age"]);
-    assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("token"), json!("Opaque"), json!(2)]);
+    assert_eq!(
+        table["rows"][0]["cells"].as_array().unwrap()[..3],
+        [json!("token"), json!("Opaque"), json!(2)]
+    );
     let typed = ListParams::default().fields("type=Opaque");
     assert_eq!(secrets.list(&typed).await.unwrap().items.len(), 1);
     let none = ListParams::default().fields("type=kubernetes.io/tls");
@@ -144,6 +147,35 @@ async fn no_refusal_repeats_a_secret() {
     assert_eq!(conflict.code, 409);
     assert_eq!(conflict.json["details"]["causes"][0]["field"], ".data.key");
     assert!(!conflict.text.contains("aHVu") && !conflict.text.contains("other"), "{}", conflict.text);
+}
+
+#[tokio::test]
+async fn a_variable_of_an_agent_has_one_source() {
+    let server = Server::start().await;
+    let key = json!({"name": "token", "key": "k"});
+    for (variable, field) in [
+        (json!({"name": "A", "value": "x", "valueFrom": {"secretKeyRef": key}}), "valueFrom"),
+        (json!({"name": "A", "valueFrom": {}}), "valueFrom"),
+        (json!({"name": "A", "valueFrom": {"secretKeyRef": key, "configMapKeyRef": key}}), "valueFrom"),
+        (
+            json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "No!", "key": "k"}}}),
+            "valueFrom.secretKeyRef.name",
+        ),
+        (
+            json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "n", "key": "a b"}}}),
+            "valueFrom.secretKeyRef.key",
+        ),
+    ] {
+        let mut object = agent("a");
+        object["spec"]["backend"] = json!({"env": [variable]});
+        let refused = server.post(AGENTS, &object).await;
+        let expected = format!("spec.backend.env[0].{field}");
+        assert_eq!(refused.code, 422, "{}", refused.text);
+        assert_eq!(refused.json["details"]["causes"][0]["field"], expected, "{}", refused.text);
+    }
+    let mut object = agent("a");
+    object["spec"]["backend"] = json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": key}}]});
+    assert_eq!(server.post(AGENTS, &object).await.code, 201);
 }
 
 #[tokio::test]
