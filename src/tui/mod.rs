@@ -9,6 +9,7 @@
 //!
 //! A client of the API and nothing else: closing it changes nothing on the master.
 
+pub mod conversation;
 pub mod markdown;
 pub mod text;
 pub mod theme;
