@@ -33,6 +33,32 @@ pub fn to_core(event: &Value) -> Value {
     convert(event, CORE, |name| NAMES.iter().find(|(_, new)| *new == name).map(|(core, _)| *core))
 }
 
+/// Adds the times and the count of a core event that says them only in `eventTime` and `series`, as those of
+/// the newer API do: people sort events by `lastTimestamp`.
+pub(crate) fn add_times(event: &mut Value) {
+    let text = |path: &str| event.pointer(path).and_then(Value::as_str);
+    let Some(first) = text("/eventTime").map(to_seconds) else { return };
+    let last = text("/series/lastObservedTime").map_or_else(|| first.clone(), to_seconds);
+    let count = event.pointer("/series/count").and_then(Value::as_i64).unwrap_or(1);
+    let Some(event) = event.as_object_mut() else { return };
+    for (name, value) in
+        [("firstTimestamp", first.into()), ("lastTimestamp", last.into()), ("count", count.into())]
+    {
+        let stated: &mut Value = event.entry(name).or_insert(Value::Null);
+        if stated.is_null() {
+            *stated = value;
+        }
+    }
+}
+
+/// A time without its fraction of a second.
+fn to_seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => time.to_owned(),
+    }
+}
+
 /// An event of either form as events.k8s.io/v1.
 pub fn to_events(event: &Value) -> Value {
     convert(event, EVENTS, |name| NAMES.iter().find(|(core, _)| *core == name).map(|(_, new)| *new))
@@ -111,6 +137,21 @@ mod tests {
         assert_eq!(to_events(&to_core(&events)), events);
         assert_eq!(to_core(&core()), core());
         assert_eq!(to_events(&events), events);
+    }
+
+    #[test]
+    fn an_event_of_the_newer_api_has_the_times_of_the_older() {
+        let series = json!({"count": 3, "lastObservedTime": "2026-01-01T00:01:00.000001Z"});
+        let mut event = json!({"eventTime": "2026-01-01T00:00:00.000001Z"});
+        add_times(&mut event);
+        assert_eq!(event["lastTimestamp"], "2026-01-01T00:00:00Z");
+        let mut event = json!({"eventTime": "2026-01-01T00:00:00.000001Z", "series": series});
+        add_times(&mut event);
+        assert_eq!(event["firstTimestamp"], "2026-01-01T00:00:00Z");
+        assert_eq!((&event["lastTimestamp"], &event["count"]), (&json!("2026-01-01T00:01:00Z"), &json!(3)));
+        let mut stated = core();
+        add_times(&mut stated);
+        assert_eq!(stated, core(), "what an event says itself stays");
     }
 
     #[test]

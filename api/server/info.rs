@@ -33,6 +33,7 @@ pub(crate) enum Page {
     OpenApiIndex,
     OpenApi(String, String),
     AccessReview,
+    RulesReview,
     WhoAmI,
 }
 
@@ -55,6 +56,7 @@ impl Page {
             ["openapi", "v3", "api", version] => Self::OpenApi(String::new(), owned(version)),
             ["openapi", "v3", "apis", group, version] => Self::OpenApi(owned(group), owned(version)),
             ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => Self::AccessReview,
+            ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => Self::RulesReview,
             ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => Self::WhoAmI,
             _ => return None,
         })
@@ -72,13 +74,14 @@ impl Page {
             Self::Groups | Self::Group(_) | Self::Resources(..) => "/apis",
             Self::OpenApiV2 | Self::OpenApiIndex | Self::OpenApi(..) => "/openapi",
             Self::AccessReview => "selfsubjectaccessreviews",
+            Self::RulesReview => "selfsubjectrulesreviews",
             Self::WhoAmI => "selfsubjectreviews",
         }
     }
 
     /// True for questions that are asked with POST and change nothing.
     pub(crate) fn is_review(&self) -> bool {
-        matches!(self, Self::AccessReview | Self::WhoAmI)
+        matches!(self, Self::AccessReview | Self::RulesReview | Self::WhoAmI)
     }
 
     /// True for what is answered without a token.
@@ -155,6 +158,7 @@ pub(crate) async fn answer(
             let review = body(request).await?;
             return encoded(StatusCode::CREATED, &access(identity, review), false);
         }
+        Page::RulesReview => return encoded(StatusCode::CREATED, &rules(identity), false),
         Page::WhoAmI => {
             let now = seconds(Timestamp::now());
             let review = json!({
@@ -211,6 +215,23 @@ fn discovered(document: &Value, form: Aggregated) -> ApiResult<Response> {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }
     Ok(response)
+}
+
+/// Everything that the caller may do; the same in all namespaces.
+fn rules(identity: Identity) -> Value {
+    let verbs = match identity.may("create") {
+        true => json!(["*"]),
+        false => json!(["get", "list", "watch"]),
+    };
+    json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
+        "metadata": {}, "spec": {},
+        "status": {
+            "incomplete": false,
+            "resourceRules": [{"verbs": verbs, "apiGroups": ["*"], "resources": ["*"]}],
+            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}],
+        },
+    })
 }
 
 fn access(identity: Identity, mut review: Value) -> Value {

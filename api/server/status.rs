@@ -199,7 +199,9 @@ impl ApiError {
     /// A JSON patch that does not fit the object.
     pub(crate) fn invalid_patch(kind: &Kind, name: &str, why: String) -> Self {
         let message = format!("the patch of {} {name:?} cannot be applied: {why}", kind.qualified());
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).about(kind, name)
+        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).about(kind, name);
+        // Clients show the causes of what is invalid, and nothing else.
+        error.causes(&[Cause::new("patch", "FieldValueInvalid", why)])
     }
 
     /// A revision whose history is no longer kept.

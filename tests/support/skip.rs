@@ -23,8 +23,12 @@ pub(crate) fn say_skipped(test: &str, why: &str) {
 }
 
 /// The path of a kubectl that is new enough to read OpenAPI v3, or `None` after saying why not.
+/// `GCLUSTER_TEST_KUBECTL` names another than the one on the path.
 pub(crate) fn kubectl_or_skip(test: &str) -> Option<PathBuf> {
-    let kubectl = program_or_skip("kubectl", test)?;
+    let kubectl = match std::env::var_os("GCLUSTER_TEST_KUBECTL") {
+        Some(named) => PathBuf::from(named),
+        None => program_or_skip("kubectl", test)?,
+    };
     let version = ran(Command::new(&kubectl).args(["version", "--client", "-o", "json"])).stdout;
     let version: serde_json::Value = serde_json::from_str(&version).unwrap_or_default();
     let minor =

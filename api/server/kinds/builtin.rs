@@ -1,7 +1,7 @@
 //! The kinds that come with Kubernetes, and the create-only Bundle.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event as CoreEvent, Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Event as CoreEvent, Namespace, Secret, Service};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use schemars::JsonSchema;
@@ -11,9 +11,9 @@ use super::{Custom, Kind, STORED_VERBS, SelectableField, Subresource, VIEW_VERBS
 use crate::schema::Schema;
 use crate::table::{Column, JsonPath};
 
-/// Namespace, ConfigMap, Secret, Event in both groups, Lease and CustomResourceDefinition.
+/// Namespace, ConfigMap, Secret, Event in both groups, Lease, CustomResourceDefinition and the empty Service.
 pub(super) fn kinds() -> Vec<Kind> {
-    vec![namespace(), config_map(), secret(), core_event(), event(), lease(), definition()]
+    vec![namespace(), config_map(), secret(), core_event(), event(), lease(), definition(), service()]
 }
 
 fn kind(group: &str, version: &str, name: &str, plural: &str, schema: Schema) -> Kind {
@@ -82,6 +82,14 @@ fn secret() -> Kind {
     ];
     secret.selectable = selectable(&["type"]);
     secret
+}
+
+/// There is never one: `kubectl cluster-info` lists those of the cluster before it says where the server is.
+fn service() -> Kind {
+    let mut service = kind("", "v1", "Service", "services", schema_of::<Service>());
+    service.short_names = vec!["svc".into()];
+    service.verbs = vec!["get", "list", "watch"];
+    service
 }
 
 fn core_event() -> Kind {

@@ -14,6 +14,8 @@ use super::managed::{Entries, ManagerCtx, Operation, SERVER_FIELDS, strip, take_
 use crate::schema::Schema;
 use crate::schema::node::Node;
 
+mod last_applied;
+
 /// Manager that owns everything of an object that had no records when it was applied first.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
@@ -102,9 +104,13 @@ pub fn apply(
     }
 
     let difference = compare(Some(&before), Some(&merged), root);
-    let conflicts = conflicts(&entries, own, &difference.set);
-    if !force && !conflicts.is_empty() {
-        return Err(ApplyError::Conflicts(conflicts));
+    if !force {
+        let mut foreign = difference.set.clone();
+        foreign.subtract(&last_applied::own(&before, ctx.manager, ctx.api_version, root));
+        let conflicts = conflicts(&entries, own, &foreign);
+        if !conflicts.is_empty() {
+            return Err(ApplyError::Conflicts(conflicts));
+        }
     }
     entries.take_from_others(own, &difference.set);
     entries.take_from_others(own, &difference.removed);

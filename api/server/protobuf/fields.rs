@@ -38,6 +38,7 @@ pub(super) fn message_of(api_version: &str, kind: &str) -> Option<&'static [Fiel
         ("events.k8s.io/v1", "Event") => EVENT,
         ("coordination.k8s.io/v1", "Lease") => LEASE,
         ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => ACCESS_REVIEW,
+        ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => &[],
         ("authentication.k8s.io/v1", "SelfSubjectReview") => &[],
         // Clients write the options of a deletion in the version of what they delete.
         (_, "DeleteOptions") => DELETE_OPTIONS,

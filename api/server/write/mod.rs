@@ -216,11 +216,20 @@ async fn after(api: &Api, kind: &Kind, written: &Written, dry_run: bool) {
 }
 
 fn live(kind: &Kind, entry: &Entry) -> ApiResult<Live> {
-    Ok(Live { object: served(kind, &entry.value)? })
+    Ok(Live { object: viewed(kind, &entry.value)? })
 }
 
-/// The object as the kind serves it.
+/// The object as the kind serves it to readers.
 pub(crate) fn served(kind: &Kind, bytes: &[u8]) -> ApiResult<Value> {
+    let mut object = viewed(kind, bytes)?;
+    if kind.view == View::CoreEvent {
+        events_view::add_times(&mut object);
+    }
+    Ok(object)
+}
+
+/// The object in the view of the kind.
+fn viewed(kind: &Kind, bytes: &[u8]) -> ApiResult<Value> {
     let object: Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::internal(format!("a stored {} cannot be read: {error}", kind.kind)))?;
     Ok(match kind.view {

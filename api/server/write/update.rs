@@ -11,12 +11,13 @@ use crate::status::{ApiError, ApiResult, Cause};
 pub(crate) async fn update(api: &Api, write: Write, mut object: Value) -> ApiResult<Written> {
     write.identify(&mut object)?;
     let version = text(&object, "/metadata/resourceVersion");
-    if version.is_empty() && !write.kind.builtin && write.subresource.is_none() {
-        let cause = Cause::invalid("metadata.resourceVersion", "0", "must be specified for an update");
-        return Err(ApiError::invalid(&write.kind, &write.name, &[cause]));
-    }
+    let blind = version.is_empty() && !write.kind.builtin && write.subresource.is_none();
     let work = |live: Option<&Live>| {
         let live = live.ok_or_else(|| write.not_found())?;
+        if blind {
+            let cause = Cause::invalid("metadata.resourceVersion", "0", "must be specified for an update");
+            return Err(ApiError::invalid(&write.kind, &write.name, &[cause]));
+        }
         let mut object = object.clone();
         let warnings = write.prepare(Some(live), &mut object, false)?;
         Ok((object, warnings))

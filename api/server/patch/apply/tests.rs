@@ -359,3 +359,26 @@ fn an_empty_list_keeps_the_fields_that_hold_it() {
     let filled = applied(None, json!({"set": ["x"]}));
     assert_eq!(applied(Some(&filled), json!({"set": []}))["spec"], json!({"set": []}));
 }
+
+/// An object that `kubectl apply` made on the client side: with its annotation, and a record of an update.
+fn applied_by_the_client(spec: Value) -> Value {
+    let mut object = agent(spec);
+    let last = object.to_string();
+    object["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": last});
+    track_update(None, &mut object, &ctx("kubectl-client-side-apply", T1), schema());
+    object
+}
+
+#[test]
+fn kubectl_goes_from_the_client_side_to_the_server_side_without_conflicts() {
+    let first = applied_by_the_client(json!({"definition": "d", "run": "Running"}));
+    let next = applied(Some(&first), "kubectl", T2, json!({"definition": "e", "run": "Running"}));
+    assert_eq!(next["spec"]["definition"], "e");
+    let other = apply(Some(&first), &agent(json!({"definition": "e"})), &ctx("cli", T2), false, schema());
+    assert!(matches!(other, Err(ApplyError::Conflicts(_))), "only kubectl applied it: {other:?}");
+    let mut changed = first.clone();
+    changed["spec"]["definition"] = json!("of another");
+    track_update(Some(&first), &mut changed, &ctx("editor", T1), schema());
+    let late = apply(Some(&changed), &agent(json!({"definition": "e"})), &ctx("kubectl", T2), false, schema());
+    assert!(matches!(late, Err(ApplyError::Conflicts(_))), "somebody changed it since: {late:?}");
+}
