@@ -25,7 +25,8 @@ use tokio::sync::watch;
 /// Namespace and name of an Agent.
 pub type AgentKey = (String, String);
 
-/// Objects of one kind, by the agent in their label. Clones share them.
+/// Objects of one kind, by the agent that they belong to: the one in their label, unless it is made otherwise.
+/// Clones share them.
 #[derive(Debug)]
 pub struct Index<K> {
     shared: Arc<Shared<K>>,
@@ -33,6 +34,7 @@ pub struct Index<K> {
 
 #[derive(Debug)]
 struct Shared<K> {
+    key: fn(&K) -> Option<AgentKey>,
     objects: Mutex<HashMap<AgentKey, BTreeMap<String, Arc<K>>>>,
     ready: watch::Sender<bool>,
 }
@@ -43,9 +45,17 @@ impl<K> Clone for Index<K> {
     }
 }
 
-impl<K> Default for Index<K> {
+impl<K: Resource> Default for Index<K> {
     fn default() -> Self {
-        Self { shared: Arc::new(Shared { objects: Mutex::default(), ready: watch::Sender::new(false) }) }
+        Self::keyed(agent_of)
+    }
+}
+
+impl<K> Index<K> {
+    /// An index of objects that say in another way than by their label which agent they belong to.
+    pub fn keyed(key: fn(&K) -> Option<AgentKey>) -> Self {
+        let ready = watch::Sender::new(false);
+        Self { shared: Arc::new(Shared { key, objects: Mutex::default(), ready }) }
     }
 }
 
@@ -100,13 +110,13 @@ where
                 self.shared.ready.send_replace(true);
             }
             Event::Apply(object) => {
-                if let Some(key) = agent_of(&object) {
+                if let Some(key) = (self.shared.key)(&object) {
                     self.observe(object);
                     wake(&key);
                 }
             }
             Event::Delete(object) => {
-                if let Some(key) = agent_of(&object) {
+                if let Some(key) = (self.shared.key)(&object) {
                     self.remove(&key, &object.name_any());
                     wake(&key);
                 }
@@ -119,7 +129,7 @@ where
     fn replace(&self, listed: Vec<K>) -> Vec<Arc<K>> {
         let mut next: HashMap<AgentKey, BTreeMap<String, Arc<K>>> = HashMap::new();
         for object in listed {
-            if let Some(key) = agent_of(&object) {
+            if let Some(key) = (self.shared.key)(&object) {
                 next.entry(key).or_default().insert(object.name_any(), Arc::new(object));
             }
         }
@@ -141,7 +151,7 @@ where
     /// Takes in an object unless a newer state of it is there already. Called with what this process wrote
     /// too, so that it does not have to wait for the watch to learn of its own deeds.
     pub fn observe(&self, object: K) {
-        let Some(key) = agent_of(&object) else { return };
+        let Some(key) = (self.shared.key)(&object) else { return };
         let version = |object: &K| object.resource_version().and_then(|v| v.parse::<u64>().ok());
         let mut objects = self.objects();
         let children = objects.entry(key).or_default();
@@ -172,6 +182,11 @@ where
         let uid = agent.uid().unwrap_or_default();
         let owned = |object: &&Arc<K>| object.owner_references().iter().any(|owner| owner.uid == uid);
         self.objects().get(&key).map(|c| c.values().filter(owned).cloned().collect()).unwrap_or_default()
+    }
+
+    /// All objects under a name, whichever agent of that name they belong to.
+    pub fn under(&self, key: &AgentKey) -> Vec<Arc<K>> {
+        self.objects().get(key).map(|children| children.values().cloned().collect()).unwrap_or_default()
     }
 
     /// Waits until the first listing is in.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::executor::Executor;
+use crate::executor::{Executor, messages};
 use crate::informer::Index;
 use crate::{Context, collector, revision};
 
@@ -13,13 +13,14 @@ const RECORDING: Duration = Duration::from_secs(3);
 /// returns when their ends are recorded, within about eight seconds.
 pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
     let iterations = Index::default();
-    let executor = Executor::new(ctx.clone(), iterations.clone());
+    let messages = messages();
+    let executor = Executor::new(ctx.clone(), iterations.clone(), messages.clone());
     let limit = ctx.config.shutdown_grace + RECORDING;
     let loops = async {
         tokio::join!(
             revision::run(ctx.clone(), iterations.clone()),
             executor.run(),
-            collector::run(ctx.clone(), iterations)
+            collector::run(ctx.clone(), iterations, messages)
         );
     };
     tokio::select! {

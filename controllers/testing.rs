@@ -54,6 +54,39 @@ impl FakeApi {
         Client::new(service, "default")
     }
 
+    /// A client that goes silent, as if its process was killed, with its write number `writes`; whether that one
+    /// still takes effect is `last_counts`. The flag says that it has, and can be set to let it happen now.
+    pub(crate) fn mortal_client(&self, writes: usize, last_counts: bool) -> (Client, Arc<AtomicBool>) {
+        let (api, dead, left) =
+            (self.clone(), Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(writes)));
+        let is_dead = dead.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (api, dead, left) = (api.clone(), dead.clone(), left.clone());
+            async move {
+                let silent = || futures::future::pending::<Answer>();
+                let mut dies = false;
+                if request.method() != Method::GET {
+                    let mut left = left.lock().unwrap();
+                    *left = left.saturating_sub(1);
+                    dies = *left == 0;
+                }
+                if dead.load(Ordering::SeqCst) || dies && !last_counts {
+                    dead.store(true, Ordering::SeqCst);
+                    silent().await;
+                }
+                if dies {
+                    dead.store(true, Ordering::SeqCst);
+                }
+                let answer = api.serve(request).await;
+                if dead.load(Ordering::SeqCst) {
+                    silent().await;
+                }
+                Ok::<_, std::convert::Infallible>(answer)
+            }
+        });
+        (Client::new(service, "default"), is_dead)
+    }
+
     pub(crate) fn get(&self, resource: &str, name: &str) -> Option<Value> {
         self.state().objects.get(&id(resource, "default", name)).cloned()
     }
@@ -132,6 +165,10 @@ impl FakeApi {
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect();
         let path: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
+        if path.len() < 2 || path[0] != "api" && path.len() < 3 {
+            // No discovery: the collector knows gcluster's kinds without it.
+            return failure(404);
+        }
         let rest = if path[0] == "api" { &path[2..] } else { &path[3..] };
         let (namespace, rest) = match rest {
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),

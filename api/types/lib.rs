@@ -18,4 +18,5 @@ pub mod transcript;
 
 pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
 pub use kinds::iteration::{Iteration, IterationSpec, IterationStatus};
+pub use kinds::message::{Message, MessageSpec, MessageStatus};
 pub use kinds::revision::{AgentRevision, AgentRevisionSpec};

@@ -2,7 +2,7 @@
 //!
 //! - owned objects whose owners are gone (background), `foregroundDeletion` and `orphan` finalizers: [`graph`], [`garbage`]
 //! - namespaces that are deleted: emptied, then finalized: [`namespaces`]
-//! - iterations beyond the history limit: [`retention`]
+//! - iterations and messages beyond their limits: [`retention`]
 
 pub mod graph;
 
@@ -12,16 +12,20 @@ mod retention;
 #[cfg(test)]
 mod tests;
 
-use gcluster_types::Iteration;
+use gcluster_types::{Iteration, Message};
 use gcluster_types::kinds::{GROUP, VERSION};
 use kube::core::{ApiResource, GroupVersionKind};
 
 use crate::Context;
 use crate::informer::Index;
 
-/// Runs until it is dropped. `iterations` is only read: the executor keeps it up to date.
-pub async fn run(ctx: Context, iterations: Index<Iteration>) {
-    tokio::join!(garbage::run(ctx.clone()), namespaces::run(ctx.clone()), retention::run(ctx, iterations));
+/// Runs until it is dropped. `iterations` and `messages` are only read: the executor keeps them up to date.
+pub async fn run(ctx: Context, iterations: Index<Iteration>, messages: Index<Message>) {
+    tokio::join!(
+        garbage::run(ctx.clone()),
+        namespaces::run(ctx.clone()),
+        retention::run(ctx, iterations, messages)
+    );
 }
 
 /// Kinds that own or are owned.
@@ -29,7 +33,12 @@ fn owned_kinds() -> Vec<ApiResource> {
     let ours = |kind, plural| {
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, kind), plural)
     };
-    vec![ours("Agent", "agents"), ours("AgentRevision", "agentrevisions"), ours("Iteration", "iterations")]
+    vec![
+        ours("Agent", "agents"),
+        ours("AgentRevision", "agentrevisions"),
+        ours("Iteration", "iterations"),
+        ours("Message", "messages"),
+    ]
 }
 
 /// Kinds that a namespace holds.

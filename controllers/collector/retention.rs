@@ -1,4 +1,5 @@
-//! Iterations beyond the history limit go, with their transcripts; what is still needed stays.
+//! Iterations beyond the history limit go, with their transcripts; what is still needed stays. So do messages that
+//! came to their end, but for the newest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use gcluster_types::kinds::iteration::Phase;
-use gcluster_types::{Agent, Iteration};
+use gcluster_types::{Agent, Iteration, Message};
 use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
@@ -16,14 +17,45 @@ use crate::control_loop::{self, jittered};
 use crate::error::{Error, Result};
 use crate::informer::Index;
 
+/// Messages that came to their end, kept for each agent.
+const MESSAGES: usize = 100;
+
 /// Runs until it is dropped. An agent is looked at whenever its status counts another iteration.
-pub(super) async fn run(ctx: Context, iterations: Index<Iteration>) {
+pub(super) async fn run(ctx: Context, iterations: Index<Iteration>, messages: Index<Message>) {
     let shared = ctx.clone();
     control_loop::run(&ctx, "collector", futures::stream::pending().boxed(), move |agent| {
-        let (ctx, iterations) = (shared.clone(), iterations.clone());
-        Box::pin(async move { reconcile(&ctx, &iterations, &agent).await })
+        let (ctx, iterations, messages) = (shared.clone(), iterations.clone(), messages.clone());
+        Box::pin(async move {
+            forget(&ctx, &messages, &agent).await?;
+            reconcile(&ctx, &iterations, &agent).await
+        })
     })
     .await;
+}
+
+async fn forget(ctx: &Context, messages: &Index<Message>, agent: &Agent) -> Result<()> {
+    let namespace = agent.namespace().unwrap_or_default();
+    let all = messages.under(&(namespace.clone(), agent.name_any()));
+    let api: Api<Message> = Api::namespaced(ctx.client.clone(), &namespace);
+    for message in settled(all, MESSAGES) {
+        let preconditions = Preconditions { uid: message.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        let name = message.name_any();
+        match api.delete(&name, &params).await.map_err(Error::api(format!("delete Message {name}"))) {
+            Err(error) if !error.is_race() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The messages to remove: those that came to their end, but for the last ones that arrived.
+pub(super) fn settled(messages: Vec<Arc<Message>>, keep: usize) -> Vec<Arc<Message>> {
+    let status = |message: &Arc<Message>| message.status.clone().unwrap_or_default();
+    let mut ended: Vec<_> =
+        messages.into_iter().filter(|message| status(message).phase.is_terminal()).collect();
+    ended.sort_by_cached_key(|message| std::cmp::Reverse((status(message).arrival, message.name_any())));
+    ended.into_iter().skip(keep).collect()
 }
 
 async fn reconcile(ctx: &Context, iterations: &Index<Iteration>, agent: &Agent) -> Result<Action> {

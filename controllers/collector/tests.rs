@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use gcluster_types::kinds::agent::StepStats;
-use gcluster_types::{Agent, AgentStatus, Iteration};
+use gcluster_types::{Agent, AgentStatus, Iteration, Message};
 use kube::ResourceExt;
 use serde_json::json;
 
 use super::graph::{Action, FOREGROUND, Graph, Node, ORPHAN, Owner};
-use super::retention::superfluous;
+use super::retention::{settled, superfluous};
 
 fn node(uid: &str, owners: &[&str]) -> Node {
     let owner = |uid: &&str| Owner {
@@ -113,4 +113,27 @@ fn only_counted_iterations_beyond_the_limit_go_and_needed_outputs_stay() {
     assert_eq!(gone, ["a.plan.1", "a.work.2", "a.work.0"]);
     agent.status.as_mut().unwrap().stats.clear();
     assert!(superfluous(&agent, &all).is_empty(), "nothing is counted");
+}
+
+#[test]
+fn of_the_messages_only_those_that_ended_first_go() {
+    let message = |arrival: i64, phase: &str| {
+        let message: Message = serde_json::from_value(json!({
+            "metadata": {"name": format!("m{arrival}"), "namespace": "default"},
+            "spec": {"agent": "a", "text": "x"}, "status": {"phase": phase, "arrival": arrival},
+        }))
+        .unwrap();
+        Arc::new(message)
+    };
+    let all = vec![
+        message(9, "Acknowledged"),
+        message(1, "Pending"),
+        message(2, "Delivered"),
+        message(3, "Failed"),
+        message(4, "Acknowledged"),
+        message(10, "Expired"),
+    ];
+    let gone: Vec<String> = settled(all.clone(), 2).iter().map(|m| m.name_any()).collect();
+    assert_eq!(gone, ["m4", "m3"]);
+    assert!(settled(all, 4).is_empty());
 }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::environment;
 use super::live::Claim;
+use super::messages::{Inbox, Post, prefaced};
 use super::pace::Pace;
 use super::plan::StopReason;
 use super::record::{Ending, StatusWriter};
@@ -47,6 +48,7 @@ pub(super) struct Run {
     pub(super) backend: Arc<dyn Backend>,
     /// Told of the end before the claim is given back, so that nobody takes the iteration for a leftover.
     pub(super) iterations: Index<Iteration>,
+    pub(super) post: Post,
     pub(super) claim: Claim,
 }
 
@@ -103,29 +105,44 @@ impl Run {
         let mut writer = Writer::at(reader.clone(), &TranscriptSize::default());
         // A master that ended between this record and the next step left it behind: it stands for this run too.
         let (there, reopened) = reader.reopen().await?;
-        if there.is_empty() {
-            writer.push(self.ctx.now(), Entry::Prompt { text: self.prompt.clone() });
-        } else {
-            writer = reopened;
+        let recorded = there.into_iter().find_map(|record| match record.entry {
+            Entry::Prompt { text } => Some(text),
+            _ => None,
+        });
+        let messages = tokio::select! {
+            messages = self.post.for_prompt(&fresh, recorded.is_some()) => messages?,
+            // The next one to begin is given them.
+            _ = stopped(&mut self.claim) => return Ok(()),
+        };
+        let excerpt = excerpt(&self.prompt);
+        match recorded {
+            Some(recorded) => (self.prompt, writer) = (recorded, reopened),
+            None => {
+                self.prompt = prefaced(&messages, &self.prompt);
+                writer.push(self.ctx.now(), Entry::Prompt { text: self.prompt.clone() });
+            }
         }
         writer.flush().await?;
+        let mut inbox = Inbox::new(self.post.clone(), &fresh, messages);
         let mut status = StatusWriter::new(api, &fresh);
         status.now.phase = Phase::Running;
         status.now.reason = Some("Started".to_owned());
         status.now.started_at = Some(MicroTime(self.ctx.now()));
         status.now.session_id = Some(uuid::Uuid::new_v4().to_string());
         status.now.backend = Some(self.backend.name().to_owned());
-        status.now.prompt_excerpt = excerpt(&self.prompt);
+        status.now.prompt_excerpt = excerpt;
         status.write().await?;
         tracing::info!(iteration = %self.iteration.name_any(), backend = self.backend.name(), "started");
         let launch = self.launch(status.now.session_id.clone().unwrap_or_default(), environment);
         let run_dir = launch.run_dir.clone();
         let ended = match self.backend.start(launch).await {
-            Err(error) => Ok(not_started(&error)),
-            Ok(running) => self.follow(running, &mut writer, &mut status).await,
+            Err(error) => Ok((not_started(&error), true)),
+            Ok(running) => self.follow(running, &mut inbox, &mut writer, &mut status).await,
         };
         drop(permit);
-        let ending = ended?;
+        let (ending, told) = ended?;
+        let succeeded = ending.phase == Phase::Succeeded;
+        inbox.settle(succeeded, told, self.ctx.now(), &mut writer).await?;
         let ended = super::record::finish(&mut status, &mut writer, ending, self.ctx.now()).await?;
         tracing::info!(
             iteration = %self.iteration.name_any(),
@@ -167,14 +184,17 @@ impl Run {
         }
     }
 
-    /// Follows a program to its end. An error means that it could not be recorded; the program is ended then.
+    /// Follows a program to its end. Answers whether it told everything, too. An error means that it could not be
+    /// recorded; the program is ended then.
     async fn follow(
         &mut self,
         mut running: Running,
+        inbox: &mut Inbox,
         writer: &mut Writer,
         status: &mut StatusWriter,
-    ) -> Result<Ending> {
+    ) -> Result<(Ending, bool)> {
         status.now.process = running.process.clone();
+        inbox.open(self.backend.capabilities(), self.ctx.now(), writer);
         let mut watch = Watch::new(&self.agent);
         let mut ending: Option<Ending> = None;
         let mut stop = self.claim.stop.clone();
@@ -188,12 +208,14 @@ impl Run {
                     None => break Ok(None),
                     Some(event) => {
                         watch.saw(&event);
+                        inbox.saw(&event, self.ctx.now(), writer);
                         take(event, self.ctx.now(), writer, status);
                         if !writer.is_empty() {
                             flush_at.get_or_insert(Instant::now() + FLUSH);
                         }
                     }
                 },
+                Some(message) = inbox.next(), if ending.is_none() => inbox.hand(message, &running.control),
                 // A pause lets what has begun come to its end.
                 _ = stop.wait_for(|asked| asked.is_some_and(|reason| reason != StopReason::Paused)), if ending.is_none() => {
                     let reason = (*self.claim.stop.borrow()).unwrap_or(StopReason::MasterShutdown);
@@ -208,9 +230,12 @@ impl Run {
                 ending = Some(over);
                 self.end(&running, false);
             }
-            if writer.is_full() || flush_at.is_some_and(|at| at <= Instant::now()) {
+            if writer.is_full() || inbox.is_due() || flush_at.is_some_and(|at| at <= Instant::now()) {
                 flush_at = None;
                 if let Err(error) = writer.flush().await {
+                    break Err(error);
+                }
+                if let Err(error) = inbox.report().await {
                     break Err(error);
                 }
             }
@@ -225,7 +250,10 @@ impl Run {
             }
         };
         match result {
-            Ok(finished) => Ok(ended(finished, ending, &mut status.now)),
+            Ok(finished) => {
+                let told = finished.is_some();
+                Ok((ended(finished, ending, &mut status.now), told))
+            }
             Err(error) => {
                 running.control.stop(self.ctx.config.stop_grace).await;
                 Err(error)

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gcluster_types::Agent;
+use gcluster_types::{Agent, Message};
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{mpsc, watch};
 
@@ -31,6 +31,18 @@ struct Entry {
     agent: String,
     look_at: ObjectRef<Agent>,
     stop: watch::Sender<Option<StopReason>>,
+    door: Door,
+}
+
+/// Whether an iteration that runs here takes messages.
+#[derive(Clone, Debug)]
+pub(super) enum Door {
+    /// Its program is not started yet.
+    Starting,
+    /// Its program cannot take any.
+    Closed,
+    /// It takes those that are sent here.
+    Open(mpsc::UnboundedSender<Arc<Message>>),
 }
 
 /// The right to run one iteration. Dropping it gives it back.
@@ -61,7 +73,9 @@ impl Live {
             return None;
         }
         let (stop, receiver) = watch::channel(None);
-        state.runs.insert(uid.to_owned(), Entry { agent: agent.to_owned(), look_at, stop });
+        state
+            .runs
+            .insert(uid.to_owned(), Entry { agent: agent.to_owned(), look_at, stop, door: Door::Starting });
         self.count.send_replace(state.runs.len());
         Some(Claim { live: self.clone(), uid: uid.to_owned(), stop: receiver })
     }
@@ -83,6 +97,18 @@ impl Live {
         if let Some(entry) = self.state().runs.get(uid) {
             entry.stop.send_if_modified(|now| replace(now, reason));
         }
+    }
+
+    /// Says whether an iteration takes messages from now on.
+    pub(super) fn set_door(&self, uid: &str, door: Door) {
+        if let Some(entry) = self.state().runs.get_mut(uid) {
+            entry.door = door;
+        }
+    }
+
+    /// Whether an iteration takes messages; `None` when it does not run here.
+    pub(super) fn door(&self, uid: &str) -> Option<Door> {
+        self.state().runs.get(uid).map(|entry| entry.door.clone())
     }
 
     /// Uids of an agent's iterations that run here.

@@ -3,6 +3,7 @@
 //! ```text
 //! Agent, revisions, iterations ──plan──▶ status · starts · stops · leftovers
 //!                                            └──▶ driver: one task per live iteration ──▶ transcript, status
+//! Message ──messages──▶ program or prompt of an iteration ──▶ receipts
 //! ```
 //!
 //! The plan is derived from objects and from the outputs in their transcripts alone; the only thing that
@@ -17,6 +18,7 @@ mod gates;
 pub mod items;
 pub mod limits;
 mod live;
+mod messages;
 mod pace;
 pub mod plan;
 pub mod program;
@@ -27,6 +29,7 @@ pub mod stats;
 mod transcript;
 
 pub use count::THROTTLED;
+pub use messages::messages;
 pub use reconcile::Executor;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use gcluster_types::{Agent, AgentRevision, Iteration, IterationSpec, labels};
+use gcluster_types::{Agent, AgentRevision, Iteration, IterationSpec, Message, labels};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -16,6 +16,7 @@ use super::driver::{Run, drive, remove};
 use super::environment;
 use super::flow::{Start, phase};
 use super::live::Live;
+use super::messages::Post;
 use super::pace::Pace;
 use super::plan::{Observed, Plan, StopReason, plan};
 use super::{record, transcript};
@@ -65,20 +66,20 @@ struct Shared {
     iterations: Index<Iteration>,
     events: Events,
     live: Live,
+    post: Post,
     pace: Pace,
     outputs: Mutex<HashMap<String, Arc<str>>>,
 }
 
 impl Executor {
-    /// An executor that keeps `iterations` up to date.
-    pub fn new(ctx: Context, iterations: Index<Iteration>) -> Self {
+    /// An executor that keeps `iterations` and `messages` up to date.
+    pub fn new(ctx: Context, iterations: Index<Iteration>, messages: Index<Message>) -> Self {
         let events = Events::new(ctx.client.clone(), labels::MANAGER_EXECUTOR);
         let pace = Pace::new(ctx.config.clone());
         let revisions = Index::default();
-        let outputs = Mutex::default();
-        Self {
-            shared: Arc::new(Shared { ctx, revisions, iterations, events, live: Live::new(), pace, outputs }),
-        }
+        let (live, outputs) = (Live::new(), Mutex::default());
+        let post = Post::new(ctx.clone(), messages, iterations.clone(), live.clone());
+        Self { shared: Arc::new(Shared { ctx, revisions, iterations, events, live, post, pace, outputs }) }
     }
 
     /// Runs until it is dropped. Iterations that run go on; [`Executor::close`] ends them.
@@ -94,13 +95,20 @@ impl Executor {
         let mut returned = shared.live.returned();
         let returned = futures::stream::poll_fn(move |cx| returned.poll_recv(cx));
         let watched = futures::stream::select(iterations.boxed(), revisions.boxed());
-        let triggers = futures::stream::select(watched, returned);
+        let post = shared.post.clone();
+        let triggers = futures::stream::select(watched, returned).inspect({
+            let post = post.clone();
+            move |agent| post.wake((agent.namespace.clone().unwrap_or_default(), agent.name.clone()))
+        });
         let ctx = shared.ctx.clone();
-        control_loop::run(&ctx, "executor", triggers.boxed(), move |agent| {
+        let agents = control_loop::run(&ctx, "executor", triggers.boxed(), move |agent| {
             let shared = shared.clone();
-            Box::pin(async move { shared.reconcile(agent).await })
-        })
-        .await;
+            Box::pin(async move {
+                shared.post.wake((agent.namespace().unwrap_or_default(), agent.name_any()));
+                shared.reconcile(agent).await
+            })
+        });
+        tokio::join!(agents, post.run());
     }
 
     /// Ends every iteration that runs and waits until all is recorded, at most `limit`.
@@ -266,6 +274,7 @@ impl Shared {
             prompt: start.prompt,
             backend: backend.clone(),
             iterations: self.iterations.clone(),
+            post: self.post.clone(),
             claim,
         };
         tokio::spawn(drive(run));
@@ -292,8 +301,12 @@ impl Shared {
             {
                 tracing::warn!(iteration = %iteration.name_any(), ?left, "processes of an iteration cannot be ended");
             }
+            let run_dir = self.ctx.config.runs_dir.join(&uid);
+            let backend = iteration.status.as_ref().and_then(|status| status.backend.clone());
+            let backend = backend.and_then(|name| self.ctx.backends.get(&name).cloned());
+            self.post.settle_leftover(iteration, backend, &run_dir).await?;
             self.closed(iteration, MASTER_RESTARTED).await?;
-            remove(self.ctx.config.runs_dir.join(&uid)).await;
+            remove(run_dir).await;
         }
         for (iteration, reason) in &plan.unwanted {
             self.closed(iteration, reason.reason()).await?;
