@@ -6,6 +6,7 @@ use super::early::{Early, Made};
 use super::{Live, Write, Written, after, text, transact};
 use crate::admission;
 use crate::patch::apply::ApplyError;
+use crate::patch::strategic::{self, StrategicError};
 use crate::patch::{apply, json, merge};
 use crate::status::{ApiError, ApiResult};
 use crate::{Api, negotiate};
@@ -15,6 +16,7 @@ use crate::{Api, negotiate};
 pub(crate) enum Patch {
     Merge(Value),
     Json(Value),
+    Strategic(Value),
     Apply { object: Value, force: bool },
 }
 
@@ -33,9 +35,7 @@ impl Patch {
             }
             "application/json-patch+json" => Ok(Self::Json(negotiate::parse(media, body)?)),
             "application/strategic-merge-patch+json" if write.kind.builtin => {
-                let mut patch = negotiate::parse(media, body)?;
-                strip_directives(&mut patch);
-                Ok(Self::Merge(patch))
+                Ok(Self::Strategic(negotiate::parse(media, body)?))
             }
             "application/apply-patch+yaml" | "application/apply-patch+json" => {
                 if !named {
@@ -56,7 +56,7 @@ impl Patch {
 pub(crate) async fn patch(api: &Api, write: Write, patch: Patch) -> ApiResult<Written> {
     let work = |live: Option<&Live>| match &patch {
         Patch::Apply { object, force } => applied(&write, live, object, *force),
-        Patch::Merge(_) | Patch::Json(_) => patched(&write, live, &patch),
+        Patch::Merge(_) | Patch::Json(_) | Patch::Strategic(_) => patched(&write, live, &patch),
     };
     let early = Early::prepare(api, &write, work);
     let written = transact(api, write.dry_run, |tx| early.settle(tx, &write, work)).await?;
@@ -74,6 +74,12 @@ fn patched(write: &Write, live: Option<&Live>, patch: &Patch) -> Made {
             let why = if secret { "an operation is not valid or does not fit".into() } else { error };
             ApiError::invalid_patch(&write.kind, &write.name, why)
         })?,
+        Patch::Strategic(patch) => {
+            strategic::apply(&write.kind.kind, &mut object, patch).map_err(|error| match error {
+                StrategicError::Malformed(why) => ApiError::bad_request(why),
+                StrategicError::Unfit(why) => ApiError::invalid_patch(&write.kind, &write.name, why),
+            })?;
+        }
         Patch::Merge(patch) | Patch::Apply { object: patch, .. } => {
             if !patch.is_object() {
                 return Err(ApiError::bad_request("a merge patch must be an object"));
@@ -115,16 +121,4 @@ pub(super) fn applied(write: &Write, live: Option<&Live>, applied: &Value, force
     })?;
     warnings.extend(write.prepare(live, &mut merged, true)?);
     Ok((merged, warnings))
-}
-
-/// Takes out `$patch`, `$setElementOrder/…` and the like: the built-in kinds served here merge plainly.
-fn strip_directives(patch: &mut Value) {
-    match patch {
-        Value::Object(map) => {
-            map.retain(|key, _| !key.starts_with('$'));
-            map.values_mut().for_each(strip_directives);
-        }
-        Value::Array(items) => items.iter_mut().for_each(strip_directives),
-        _ => {}
-    }
 }
