@@ -103,3 +103,6 @@ pub(crate) fn check_alive(tx: &Transaction<'_>, kind: &Kind, name: &str) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

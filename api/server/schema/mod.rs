@@ -73,7 +73,12 @@ impl Schema {
 
     /// All that is wrong with an object; empty when it is valid.
     pub fn validate(&self, object: &Value) -> Vec<FieldError> {
-        validate::validate(&self.root, object)
+        validate::validate(&self.root, object, None)
+    }
+
+    /// All that is wrong with an update of an object that `old` did not have already.
+    pub fn validate_update(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        validate::validate(&self.root, object, old)
     }
 
     /// The rules (`x-kubernetes-validations`) that an object breaks; `old` is what it was before an update.
@@ -103,7 +108,7 @@ pub(crate) fn check_value(schema: &Value, value: &Value) -> Vec<FieldError> {
     });
     let mut errors: Vec<FieldError> = unknown.collect();
     default::fill(&node, &mut pruned);
-    errors.extend(validate::validate(&node, &pruned));
+    errors.extend(validate::validate(&node, &pruned, None));
     errors
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::expression::{Expression, Outcome};
-use super::node::{ListType, Node};
-use super::validate::Path;
+use super::node::Node;
+use super::validate::{Path, same_item};
 use super::{FieldError, FieldReason};
 use crate::status::Cause;
 
@@ -126,7 +126,9 @@ fn walk(node: &Node, value: &Value, old: Option<&Value>, path: &Path<'_>, errors
     if !node.has_rules || value.is_null() || errors.len() >= MAX_ERRORS {
         return;
     }
-    for rule in &node.rules {
+    let same = old == Some(value);
+    // What did not change is let be, except by rules about changes.
+    for rule in node.rules.iter().filter(|rule| !same || rule.is_transition()) {
         rule.check(node, value, old, path, errors);
     }
     match value {
@@ -147,12 +149,6 @@ fn walk(node: &Node, value: &Value, old: Option<&Value>, path: &Path<'_>, errors
         }
         _ => {}
     }
-}
-
-/// The item of the list before that has the same keys; none where items have no identity.
-fn same_item<'v>(list: &ListType, item: &Value, old: &'v Value) -> Option<&'v Value> {
-    let ListType::Map(keys) = list else { return None };
-    old.as_array()?.iter().find(|old| keys.iter().all(|key| old.get(key) == item.get(key)))
 }
 
 /// All that is wrong with the rules of a schema, found at a path of a definition.

@@ -10,10 +10,11 @@ use super::{FieldError, FieldReason};
 /// More errors than this help nobody and cost memory that a client could demand.
 const MAX_ERRORS: usize = 100;
 
-/// All that is wrong with an object.
-pub(super) fn validate(root: &Node, object: &Value) -> Vec<FieldError> {
+/// All that is wrong with an object. What is as it was in `old` is let be: a rule that came later holds back no
+/// change of something else.
+pub(super) fn validate(root: &Node, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    check(root, object, &Path::Root, &mut errors);
+    check(root, object, old, &Path::Root, &mut errors);
     errors
 }
 
@@ -35,8 +36,11 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-fn check(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+fn check(node: &Node, value: &Value, old: Option<&Value>, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     if errors.len() >= MAX_ERRORS || value.is_null() && (node.nullable || node.null_is_absent) {
+        return;
+    }
+    if old == Some(value) {
         return;
     }
     if !has_type(node.kind, value) {
@@ -45,8 +49,8 @@ fn check(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Vec<FieldErro
         return invalid(errors, path, FieldReason::TypeInvalid, &shown, &message);
     }
     match value {
-        Value::Object(map) => object(node, map, path, errors),
-        Value::Array(items) => array(node, items, path, errors),
+        Value::Object(map) => object(node, map, old, path, errors),
+        Value::Array(items) => array(node, items, old, path, errors),
         Value::String(text) => string(node, text, path, errors),
         Value::Number(number) => bounds(node, value, number.as_f64().unwrap_or_default(), path, errors),
         Value::Null | Value::Bool(_) => {}
@@ -90,14 +94,20 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-fn object(node: &Node, map: &serde_json::Map<String, Value>, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+fn object(
+    node: &Node,
+    map: &serde_json::Map<String, Value>,
+    old: Option<&Value>,
+    path: &Path<'_>,
+    errors: &mut Vec<FieldError>,
+) {
     for name in node.required.iter().filter(|name| !map.contains_key(*name)) {
         let field = Path::Key(path, name).to_string();
         errors.push(FieldError { field, reason: FieldReason::Required, message: "Required value".into() });
     }
     for (key, value) in map {
         if let Some(field) = node.field(key) {
-            check(field, value, &Path::Key(path, key), errors);
+            check(field, value, old.and_then(|old| old.get(key)), &Path::Key(path, key), errors);
         }
     }
     let count = map.len() as u64;
@@ -111,7 +121,7 @@ fn object(node: &Node, map: &serde_json::Map<String, Value>, path: &Path<'_>, er
     }
 }
 
-fn array(node: &Node, items: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError>) {
+fn array(node: &Node, items: &[Value], old: Option<&Value>, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let count = items.len() as u64;
     if let Some(least) = node.bounds.min_items.filter(|least| count < *least) {
         let message = format!("in body should have at least {least} items");
@@ -121,12 +131,20 @@ fn array(node: &Node, items: &[Value], path: &Path<'_>, errors: &mut Vec<FieldEr
         let message = format!("Too many: {count}: must have at most {most} items");
         errors.push(FieldError { field: path.to_string(), reason: FieldReason::TooMany, message });
     }
+    let list = &node.list;
     if let Some(node) = &node.items {
         for (index, item) in items.iter().enumerate() {
-            check(node, item, &Path::Index(path, index), errors);
+            let old = old.and_then(|old| same_item(list, item, old));
+            check(node, item, old, &Path::Index(path, index), errors);
         }
     }
     duplicates(node, items, path, errors);
+}
+
+/// The item of the list before that has the same keys; none where items have no identity.
+pub(super) fn same_item<'v>(list: &ListType, item: &Value, old: &'v Value) -> Option<&'v Value> {
+    let ListType::Map(keys) = list else { return None };
+    old.as_array()?.iter().find(|old| keys.iter().all(|key| old.get(key) == item.get(key)))
 }
 
 /// Items of a set, and keys of a map list, must differ.
@@ -196,11 +214,11 @@ fn bounds(node: &Node, value: &Value, number: f64, path: &Path<'_>, errors: &mut
 
 fn combined(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     for branch in &node.all_of {
-        check(branch, value, path, errors);
+        check(branch, value, None, path, errors);
     }
     let passes = |branch: &Node| {
         let mut inner = Vec::new();
-        check(branch, value, path, &mut inner);
+        check(branch, value, None, path, &mut inner);
         inner.is_empty()
     };
     let mut refuse = |rule: &str| {

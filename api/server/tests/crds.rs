@@ -429,3 +429,25 @@ async fn many_managers_share_an_object_by_the_list_types_of_its_schema() {
     assert_eq!(conflict.code, 409);
     assert_eq!(conflict.json["details"]["causes"][0]["field"], ".spec.ports[name=\"http\"].port");
 }
+
+#[tokio::test]
+async fn a_rule_that_came_later_holds_back_no_other_change() {
+    let server = Server::start().await;
+    server.post(CRDS, &widgets()).await;
+    server.post(WIDGETS, &widget("a")).await;
+    let crd = format!("{CRDS}/widgets.example.com");
+    let mut tighter = server.get(&crd).await.json;
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    tighter.pointer_mut(spec).unwrap()["properties"]["size"]["maximum"] = json!(2);
+    tighter.pointer_mut(spec).unwrap()["x-kubernetes-validations"] = json!([{"rule": "self.size < 3"}]);
+    assert_eq!(server.call(Method::PUT, &crd, &[], &tighter.to_string()).await.code, 200);
+    let path = format!("{WIDGETS}/a");
+    let label = server.patch(&path, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!(label.code, 200, "{}", label.text);
+    assert_eq!(
+        server.patch(&format!("{path}/status"), MERGE, &json!({"status": {"phase": "x"}})).await.code,
+        200
+    );
+    assert_eq!(server.patch(&path, MERGE, &json!({"spec": {"size": 4}})).await.code, 422);
+    assert_eq!(server.patch(&path, MERGE, &json!({"spec": {"size": 2}})).await.code, 200);
+}

@@ -39,7 +39,8 @@ impl Write {
         self.kind.schema.default(object);
         admission::complete(&self.kind, object);
         let mut causes = metadata_causes(object);
-        causes.extend(self.kind.schema.validate(object).into_iter().map(Cause::from));
+        let old = before.map(|before| &before.object);
+        causes.extend(self.kind.schema.validate_update(object, old).into_iter().map(Cause::from));
         if causes.is_empty() {
             causes =
                 admission::check(&self.kind, before.map(|b| &b.object), object, self.subresource.is_some());
