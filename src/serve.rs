@@ -6,6 +6,8 @@
 //! ```
 //! Starting goes the first way, stopping the second. Tests embed a master with [`start`].
 
+mod line;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -40,6 +42,8 @@ pub struct Config {
     pub backend: String,
     /// Iterations that run at once, over all agents; the controllers' default when absent.
     pub max_running: Option<usize>,
+    /// The line protocol needs no token on a loopback address.
+    pub insecure_line_protocol: bool,
     /// Version that the API reports.
     pub version: String,
 }
@@ -178,9 +182,13 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let api = Api::new(ApiOptions { store: store.clone(), transcripts, version: config.version });
     api.bootstrap().await.map_err(|error| prepare("first objects", error.to_string()))?;
     let client = kube::Client::new(api.router(), "default");
+    let options = listen::Options {
+        line: line::options(&data_dir, config.insecure_line_protocol),
+        ..listen::Options::default()
+    };
     let server = Part::start("server", |ending| async move {
         if let Err(error) =
-            listen::serve(listener, api, security, listen::Options::default(), ending.wait()).await
+            listen::serve(listener, api, security, options, ending.wait()).await
         {
             tracing::error!(%error, "the server ended");
         }

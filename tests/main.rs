@@ -14,6 +14,7 @@ mod kubectl;
 mod kubectl_delete;
 mod kubectl_read;
 mod kubectl_write;
+mod line_protocol;
 mod master_process;
 mod readme;
 mod support;

@@ -113,7 +113,7 @@ fn program(file: &Path, bytes: &[u8]) -> Result<Vec<Desired>> {
     })?;
     let directory = if stdin { absolute.as_path() } else { absolute.parent().unwrap_or(Path::new("/")) };
     let source = (!stdin).then(|| absolute.clone());
-    let agents = compile::agents(&compiled, directory, source);
+    let agents = compile::agents(&compiled, Some(directory), source);
     Ok(agents.into_iter().map(|(name, object)| Desired { object, agent: Some(name) }).collect())
 }
 

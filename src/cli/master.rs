@@ -32,6 +32,9 @@ pub(crate) struct MasterArgs {
     /// Most iterations that run at once, over all agents
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_running: Option<u32>,
+    /// Let every program of this machine use the line protocol without a token; on a loopback address only
+    #[arg(long)]
+    insecure_line_protocol: bool,
     /// Do not end with the terminal
     #[arg(long, hide = true)]
     background: bool,
@@ -73,6 +76,12 @@ fn raise_open_files() {
 pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     telemetry::init(args.log_format, std::io::stderr().is_terminal() && !no_color);
+    if args.insecure_line_protocol && !args.addr.ip().is_loopback() {
+        return Err(Failure::usage(format!(
+            "--insecure-line-protocol is for loopback addresses only, and {} is none",
+            args.addr.ip()
+        )));
+    }
     raise_open_files();
     let data_dir = globals.data_dir()?;
     // Signals are caught before anything is written, so that a start is never cut in half.
@@ -82,6 +91,7 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
         data_dir: data_dir.clone(),
         backend: args.backend.name().to_owned(),
         max_running: args.max_running.map(|n| n as usize),
+        insecure_line_protocol: args.insecure_line_protocol,
         version: super::version::own(),
     };
     let mut starting = Box::pin(serve::start(config));

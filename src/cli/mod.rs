@@ -1,7 +1,7 @@
 //! The command line: one file per verb, each with its arguments first and then the function that does it.
 
 mod apply;
-mod compile;
+pub(crate) mod compile;
 mod completion;
 mod delete;
 mod describe;

@@ -42,6 +42,8 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 /// Longest time for the last words of a connection.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same when the master stops and waits for it.
+const STOP_TIMEOUT: Duration = Duration::from_millis(300);
 /// Answers that wait to be written before no more requests are taken.
 const MAX_WAITING: usize = 256 << 10;
 
@@ -110,6 +112,8 @@ pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite, door: Door, mut c
         }
         if session.out.is_empty() {
             session.written = Instant::now();
+            // What a large answer took is given back.
+            session.out = BytesMut::new();
         }
         let reads = session.reads();
         if reads {
@@ -147,7 +151,11 @@ pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite, door: Door, mut c
             push = push_of(session.subscription.as_mut(), idle), if session.subscription.is_some() && !session.last => {
                 session.out.extend_from_slice(&push);
             }
-            () = sleep_until(deadline) => session.late(),
+            () = sleep_until(deadline) => {
+                if session.late() {
+                    return;
+                }
+            }
         }
     }
     session.subscription = None;
@@ -172,7 +180,7 @@ pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite, door: Door, mut c
             }
         }
     };
-    let _ = timeout(END_TIMEOUT, farewell).await;
+    let _ = timeout(if stopped { STOP_TIMEOUT } else { END_TIMEOUT }, farewell).await;
 }
 
 async fn as_some<T, F: Future>(value: Option<T>, work: impl FnOnce(T) -> F) -> Option<F::Output> {
@@ -342,45 +350,49 @@ impl Session {
 
     /// When the connection is to be looked at again, if nothing happens before.
     fn deadline(&self) -> Instant {
-        if self.caller.is_none() {
-            self.began + AUTH_TIMEOUT
-        } else if !self.out.is_empty() {
+        if !self.out.is_empty() || self.last {
             self.written + STALL_TIMEOUT
+        } else if self.caller.is_none() {
+            self.began + AUTH_TIMEOUT
         } else if self.current.is_some() {
+            // What a request waits for has limits of its own.
             Instant::now() + IDLE_TIMEOUT
         } else if self.ended {
             self.probed + PROBE_EVERY
         } else if self.decoder.is_partial() {
             self.heard + LINE_TIMEOUT
         } else if self.subscription.is_some() {
+            // Who follows may be silent.
             Instant::now() + IDLE_TIMEOUT
         } else {
             self.heard + IDLE_TIMEOUT
         }
     }
 
-    /// The deadline has come.
-    fn late(&mut self) {
-        if self.caller.is_some() && !self.out.is_empty() {
-            // Nothing can be said to who does not listen.
-            self.out.clear();
-            self.last = true;
-        } else if self.caller.is_some() && self.current.is_some() {
-            // A request takes its time; what it waits for has limits of its own.
-        } else if self.caller.is_some() && self.ended {
+    /// The deadline has come. True when nothing can be said any more.
+    fn late(&mut self) -> bool {
+        if !self.out.is_empty() || self.last {
+            return true;
+        }
+        let partial = self.decoder.is_partial();
+        let limit = if self.caller.is_none() {
+            AUTH_TIMEOUT
+        } else if self.current.is_some() {
+            return false;
+        } else if self.ended {
             self.probed = Instant::now();
             self.out.extend_from_slice(&line("ping", None, &json!({})));
-        } else if self.caller.is_some() && self.subscription.is_some() && !self.decoder.is_partial() {
-            // Who follows may be silent.
+            return false;
+        } else if partial {
+            LINE_TIMEOUT
+        } else if self.subscription.is_some() {
+            return false;
         } else {
-            let limit = match (&self.caller, self.decoder.is_partial()) {
-                (None, _) => AUTH_TIMEOUT,
-                (_, true) => LINE_TIMEOUT,
-                (_, false) => IDLE_TIMEOUT,
-            };
-            self.out.extend_from_slice(&error(None, &timed_out(limit)));
-            self.last = true;
-        }
+            IDLE_TIMEOUT
+        };
+        self.out.extend_from_slice(&error(None, &timed_out(limit)));
+        self.last = true;
+        false
     }
 }
 

@@ -11,6 +11,7 @@ mod fuzz;
 mod fuzz_replay;
 mod kubectl;
 mod limits;
+mod line;
 mod objects;
 mod socket;
 mod support;
