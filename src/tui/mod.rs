@@ -10,6 +10,7 @@
 //! A client of the API and nothing else: closing it changes nothing on the master.
 
 pub mod conversation;
+pub mod editor;
 pub mod markdown;
 pub mod text;
 pub mod theme;
