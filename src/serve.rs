@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use gcluster_controllers::backend::{Backends, sweep};
 use gcluster_controllers::{Context, persistence};
+use gcluster_server::audit::{Audit, Rotation};
 use gcluster_server::security::Security;
+pub use gcluster_server::security::TlsOptions;
 use gcluster_server::{Api, ApiOptions, listen};
 use gcluster_store::engine::disk::{self, Damaged};
 use gcluster_store::{ListAt, OpenError, Store, StoreConfig, Transcripts};
@@ -44,6 +46,12 @@ pub struct Config {
     pub max_running: Option<usize>,
     /// The line protocol needs no token on a loopback address.
     pub insecure_line_protocol: bool,
+    /// Certificates beyond the own one.
+    pub tls: TlsOptions,
+    /// Where writes are recorded; nowhere when absent.
+    pub audit_log: Option<PathBuf>,
+    /// Writes of the master's own controllers are recorded, too.
+    pub audit_controllers: bool,
     /// Version that the API reports.
     pub version: String,
 }
@@ -170,26 +178,34 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         _ => StartError::Listen { addr: config.addr, source },
     })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { addr: config.addr, source })?;
-    let security =
-        Security::open(&data_dir).map_err(|error| prepare("certificate and token", error.to_string()))?;
+    let security = Security::open_with(&data_dir, config.tls)
+        .map_err(|error| prepare("certificate and token", error.to_string()))?;
     let kubeconfig = security
         .write_kubeconfig(&data_dir, address)
         .map_err(|error| prepare("kubeconfig", error.to_string()))?;
 
+    let audit = config.audit_log.as_deref().map(|path| {
+        let opened = Audit::open(path, Rotation::default());
+        opened.map_err(|error| prepare("audit log", format!("{}: {error}", path.display())))
+    });
+    let audit = audit.transpose()?;
     let (store, journal) = Store::open(StoreConfig::default(), opened.loaded);
     let engine = Box::new(opened.engine);
     let persistence = Part::start("persistence", |ending| persistence::run(journal, engine, ending.wait()));
     let api = Api::new(ApiOptions { store: store.clone(), transcripts, version: config.version });
     api.bootstrap().await.map_err(|error| prepare("first objects", error.to_string()))?;
-    let client = kube::Client::new(api.router(), "default");
+    let router = match &audit {
+        Some(audit) if config.audit_controllers => audit.of_controllers(&api),
+        _ => api.router(),
+    };
+    let client = kube::Client::new(router, "default");
     let options = listen::Options {
         line: line::options(&data_dir, config.insecure_line_protocol),
+        audit,
         ..listen::Options::default()
     };
     let server = Part::start("server", |ending| async move {
-        if let Err(error) =
-            listen::serve(listener, api, security, options, ending.wait()).await
-        {
+        if let Err(error) = listen::serve(listener, api, security, options, ending.wait()).await {
             tracing::error!(%error, "the server ended");
         }
     });

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +35,21 @@ pub(crate) struct MasterArgs {
     /// Let every program of this machine use the line protocol without a token; on a loopback address only
     #[arg(long)]
     insecure_line_protocol: bool,
+    /// A certificate chain of your own, in PEM form, for clients that name one of its names
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert, in PEM form
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// A further name or address under which clients reach this master; may be repeated
+    #[arg(long, value_name = "NAME")]
+    hostname: Vec<String>,
+    /// Where writes are recorded, or `off` [default: audit.log in the data directory]
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<PathBuf>,
+    /// Record the writes of the master's own controllers, too
+    #[arg(long)]
+    audit_controllers: bool,
     /// Do not end with the terminal
     #[arg(long, hide = true)]
     background: bool,
@@ -92,6 +107,13 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
         backend: args.backend.name().to_owned(),
         max_running: args.max_running.map(|n| n as usize),
         insecure_line_protocol: args.insecure_line_protocol,
+        tls: serve::TlsOptions { certificate: args.tls_cert.zip(args.tls_key), hostnames: args.hostname },
+        audit_log: match args.audit_log {
+            Some(path) if path.as_os_str() == "off" => None,
+            Some(path) => Some(path),
+            None => Some(data_dir.join("audit.log")),
+        },
+        audit_controllers: args.audit_controllers,
         version: super::version::own(),
     };
     let mut starting = Box::pin(serve::start(config));
