@@ -63,7 +63,8 @@ fn moment(then: Timestamp, now: Timestamp) -> String {
     format!("{} ago ({})", age::since(then, now), then.strftime("%Y-%m-%d %H:%M:%S UTC"))
 }
 
-fn desired(run: RunPolicy) -> &'static str {
+/// What the agent should do, in words.
+pub fn desired(run: RunPolicy) -> &'static str {
     match run {
         RunPolicy::Running => "Running",
         RunPolicy::Paused => "Paused: the running iteration may end, no new one begins",
@@ -89,7 +90,7 @@ fn state(agent: &Agent, status: &AgentStatus, now: Timestamp) -> String {
 }
 
 /// The first condition that keeps the agent from working, else what it is doing.
-fn why(agent: &Agent, status: &AgentStatus) -> Option<String> {
+pub fn why(agent: &Agent, status: &AgentStatus) -> Option<String> {
     let troubled = [
         (conditions::READY, "False"),
         (conditions::BACKEND_AVAILABLE, "False"),
@@ -115,7 +116,8 @@ fn why(agent: &Agent, status: &AgentStatus) -> Option<String> {
     }
 }
 
-fn backend(agent: &Agent, status: &AgentStatus) -> String {
+/// The backend and the model.
+pub fn backend(agent: &Agent, status: &AgentStatus) -> String {
     let spec = agent.spec.backend.as_ref();
     let asked = spec.and_then(|backend| backend.name.clone());
     let name = status.backend.clone().or(asked).unwrap_or_else(|| "the master's default".into());
@@ -125,7 +127,8 @@ fn backend(agent: &Agent, status: &AgentStatus) -> String {
     }
 }
 
-fn limits(agent: &Agent) -> String {
+/// What the agent may use up, in words.
+pub fn limits(agent: &Agent) -> String {
     let Some(limits) = &agent.spec.limits else { return "none".into() };
     let mut parts = Vec::new();
     if let Some(n) = limits.max_iterations {
@@ -146,7 +149,8 @@ fn limits(agent: &Agent) -> String {
     if parts.is_empty() { "none".into() } else { parts.join(", ") }
 }
 
-fn iterations(status: &AgentStatus) -> String {
+/// How many iterations ended, and how.
+pub fn iterations(status: &AgentStatus) -> String {
     let Some(counts) = &status.iterations else { return "0".into() };
     let mut text = format!("{} ({} succeeded, {} failed", counts.total, counts.succeeded, counts.failed);
     if counts.interrupted > 0 {
@@ -155,7 +159,8 @@ fn iterations(status: &AgentStatus) -> String {
     text + ")"
 }
 
-fn tokens(status: &AgentStatus) -> String {
+/// Tokens of all four kinds.
+pub fn tokens(status: &AgentStatus) -> String {
     let Some(tokens) = &status.tokens else { return "0".into() };
     let [total, input, output, read, written] =
         [tokens.total, tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation].map(age::count);
@@ -163,7 +168,7 @@ fn tokens(status: &AgentStatus) -> String {
 }
 
 /// Steps in the order of the definition with what was measured, then measured ones that it no longer has.
-fn steps(agent: &Agent, status: &AgentStatus) -> String {
+pub fn steps(agent: &Agent, status: &AgentStatus) -> String {
     let mut rows = Vec::new();
     let mut known = Vec::new();
     for (label, does) in outline(agent) {
