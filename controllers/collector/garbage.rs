@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
+use futures::stream::{AbortHandle, BoxStream, SelectAll, abortable};
 use gcluster_types::labels;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::graph::{Action, Graph, Node};
-use super::owned_kinds;
+use super::kinds::{self, Kind};
 use crate::Context;
 use crate::control_loop::jittered;
 use crate::error::{Error, Result};
@@ -25,38 +26,38 @@ const CONCURRENCY: usize = 16;
 
 /// Runs until it is dropped.
 pub(super) async fn run(ctx: Context) {
-    let kinds = owned_kinds();
-    let mut collector = Collector { ctx: ctx.clone(), graph: Graph::default(), unlisted: kinds.len(), kinds };
-    let mut events = futures::stream::select_all(
-        collector.kinds.iter().enumerate().map(|(kind, resource)| follow(&ctx, kind, resource).boxed()),
-    );
+    let mut collector = Collector { ctx: ctx.clone(), graph: Graph::default(), kinds: Vec::new() };
+    let mut events = SelectAll::new();
+    let mut changes = std::pin::pin!(kinds::follow(ctx.client.clone()).fuse());
     let mut listings: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     let mut dirty: BTreeSet<String> = BTreeSet::new();
     let mut retry = tokio::time::Instant::now();
     loop {
         tokio::select! {
-            event = events.next() => match event {
-                Some((kind, event)) => collector.take(kind, event, &mut listings, &mut dirty),
-                None => return,
-            },
-            () = tokio::time::sleep_until(retry), if !dirty.is_empty() && collector.unlisted == 0 => {
+            Some(kinds) = changes.next() => {
+                for (kind, stream) in collector.serve(kinds, &mut dirty) {
+                    listings.remove(&kind);
+                    events.push(stream);
+                }
+            }
+            Some((kind, event)) = events.next() => collector.take(kind, event, &mut listings, &mut dirty),
+            () = tokio::time::sleep_until(retry), if !dirty.is_empty() && collector.all_listed() => {
                 dirty = collector.act(std::mem::take(&mut dirty)).await;
                 if !dirty.is_empty() {
                     retry = tokio::time::Instant::now() + jittered(RETRY);
                 }
             }
+            else => return,
         }
     }
 }
 
-fn follow(
-    ctx: &Context,
-    kind: usize,
-    resource: &ApiResource,
-) -> impl Stream<Item = (usize, Event<DynamicObject>)> + use<> {
+type Events = BoxStream<'static, (usize, Event<DynamicObject>)>;
+
+fn follow(ctx: &Context, kind: usize, resource: &ApiResource) -> Events {
     let api = Api::<DynamicObject>::all_with(ctx.client.clone(), resource);
     let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-    events.filter_map(move |event| async move {
+    let events = events.filter_map(move |event| async move {
         match event {
             Ok(event) => Some((kind, event)),
             Err(error) => {
@@ -64,18 +65,59 @@ fn follow(
                 None
             }
         }
-    })
+    });
+    events.boxed()
 }
 
 struct Collector {
     ctx: Context,
     graph: Graph,
-    kinds: Vec<ApiResource>,
-    /// Kinds that were not listed yet: until then an owner that is not known may exist all the same.
-    unlisted: usize,
+    /// Every kind that ever was followed; its place is its number.
+    kinds: Vec<Followed>,
+}
+
+/// A kind, and what is known of its objects.
+struct Followed {
+    kind: Kind,
+    /// Until it was listed, an owner that is not known may exist all the same.
+    listed: bool,
+    /// Ends the watch; none when it has ended.
+    watch: Option<AbortHandle>,
 }
 
 impl Collector {
+    /// Follows these kinds from now on. Answers the streams of those that are new.
+    fn serve(&mut self, kinds: Vec<Kind>, dirty: &mut BTreeSet<String>) -> Vec<(usize, Events)> {
+        // Nobody gives an event an owner, and there are many of them.
+        let wanted: Vec<Kind> = kinds.into_iter().filter(|kind| !kind.is("events.k8s.io", "Event")).collect();
+        for (number, followed) in self.kinds.iter_mut().enumerate() {
+            if !wanted.contains(&followed.kind)
+                && let Some(watch) = followed.watch.take()
+            {
+                watch.abort();
+                followed.listed = true;
+                for gone in self.graph.of_kind(number) {
+                    dirty.extend(self.graph.remove(&gone));
+                }
+            }
+        }
+        let mut streams = Vec::new();
+        for kind in wanted {
+            if self.kinds.iter().any(|followed| followed.watch.is_some() && followed.kind == kind) {
+                continue;
+            }
+            let number = self.kinds.len();
+            let (stream, watch) = abortable(follow(&self.ctx, number, &kind.resource));
+            streams.push((number, stream.boxed()));
+            self.kinds.push(Followed { kind, listed: false, watch: Some(watch) });
+        }
+        streams
+    }
+
+    fn all_listed(&self) -> bool {
+        self.kinds.iter().all(|followed| followed.listed)
+    }
+
     fn take(
         &mut self,
         kind: usize,
@@ -83,6 +125,8 @@ impl Collector {
         listings: &mut BTreeMap<usize, BTreeSet<String>>,
         dirty: &mut BTreeSet<String>,
     ) {
+        let followed = self.kinds.get_mut(kind).filter(|followed| followed.watch.is_some());
+        let Some(followed) = followed else { return };
         match event {
             Event::Init => {
                 listings.insert(kind, BTreeSet::new());
@@ -92,11 +136,11 @@ impl Collector {
                 dirty.extend(Node::of(kind, &object).map(|node| self.graph.put(node)).unwrap_or_default());
             }
             Event::InitDone => {
+                followed.listed = true;
                 let listed = listings.insert(kind, BTreeSet::new()).unwrap_or_default();
                 for gone in self.graph.of_kind(kind).difference(&listed) {
                     dirty.extend(self.graph.remove(gone));
                 }
-                self.unlisted = self.unlisted.saturating_sub(1);
             }
             Event::Apply(object) => {
                 dirty.extend(Node::of(kind, &object).map(|node| self.graph.put(node)).unwrap_or_default());
@@ -130,7 +174,8 @@ impl Collector {
     }
 
     async fn one(&self, node: &Node, action: &Action) -> Result<()> {
-        let api = self.api(&self.kinds[node.kind], &node.namespace);
+        let Some(followed) = self.kinds.get(node.kind) else { return Ok(()) };
+        let api = followed.kind.api(&self.ctx.client, &node.namespace);
         let done = match action {
             Action::DeleteUnowned if self.is_owned(node).await? => Ok(()),
             Action::DeleteUnowned | Action::Delete => delete(&api, node).await,
@@ -158,12 +203,11 @@ impl Collector {
     /// Asks the API whether any owner is there: what is not in memory may have come since.
     async fn is_owned(&self, node: &Node) -> Result<bool> {
         for owner in &node.owners {
-            let (group, version) = owner.api_version.rsplit_once('/').unwrap_or(("", &owner.api_version));
-            let known = self.kinds.iter().find(|k| k.kind == owner.kind && k.group == group);
-            let resource = known.cloned().unwrap_or_else(|| {
-                ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind))
-            });
-            let api = self.api(&resource, &node.namespace);
+            let group = owner.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+            let known = self.kinds.iter().rev().find(|followed| followed.kind.is(group, &owner.kind));
+            // What is of a kind that nobody serves may be anywhere: its belongings are not ours to delete.
+            let Some(known) = known else { return Ok(true) };
+            let api = known.kind.api(&self.ctx.client, &node.namespace);
             let there = api
                 .get_opt(&owner.name)
                 .await
@@ -173,10 +217,6 @@ impl Collector {
             }
         }
         Ok(false)
-    }
-
-    fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.ctx.client.clone(), namespace, resource)
     }
 }
 

@@ -1,34 +1,57 @@
 //! What nobody owns or needs any more goes.
 //!
 //! - owned objects whose owners are gone (background), `foregroundDeletion` and `orphan` finalizers: [`graph`], [`garbage`]
+//! - all that for every kind that the API serves, users' kinds too: [`kinds`]
 //! - namespaces that are deleted: emptied, then finalized: [`namespaces`]
 //! - iterations and messages beyond their limits: [`retention`]
 
 pub mod graph;
 
 mod garbage;
+mod kinds;
 mod namespaces;
 mod retention;
 #[cfg(test)]
 mod tests;
 
-use gcluster_types::{Iteration, Message};
+use std::time::Duration;
+
 use gcluster_types::kinds::{GROUP, VERSION};
+use gcluster_types::{Iteration, Message};
+use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind};
 
-use crate::Context;
 use crate::informer::Index;
+use crate::{Context, error};
+
+/// How soon a server that does not answer is asked again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped. `iterations` and `messages` are only read: the executor keeps them up to date.
 pub async fn run(ctx: Context, iterations: Index<Iteration>, messages: Index<Message>) {
-    tokio::join!(
-        garbage::run(ctx.clone()),
-        namespaces::run(ctx.clone()),
-        retention::run(ctx, iterations, messages)
-    );
+    let collecting = async {
+        if !is_kubernetes(&ctx.client).await {
+            tokio::join!(garbage::run(ctx.clone()), namespaces::run(ctx.clone()));
+        }
+    };
+    tokio::join!(collecting, retention::run(ctx.clone(), iterations, messages));
 }
 
-/// Kinds that own or are owned.
+/// A Kubernetes cluster has a garbage collector and a namespace controller of its own.
+async fn is_kubernetes(client: &Client) -> bool {
+    loop {
+        match client.apiserver_version().await {
+            Ok(version) => return !version.git_version.contains("gcluster"),
+            Err(error) if error::api_code(&error) == Some(404) => return false,
+            Err(error) => {
+                tracing::debug!(%error, "the version of the API cannot be read yet");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// gcluster's own kinds, all of which own or are owned.
 fn owned_kinds() -> Vec<ApiResource> {
     let ours = |kind, plural| {
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, kind), plural)
@@ -39,15 +62,4 @@ fn owned_kinds() -> Vec<ApiResource> {
         ours("Iteration", "iterations"),
         ours("Message", "messages"),
     ]
-}
-
-/// Kinds that a namespace holds.
-fn namespaced_kinds() -> Vec<ApiResource> {
-    let mut all = owned_kinds();
-    let built_in = |group, version, kind, plural| {
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
-    };
-    all.push(built_in("coordination.k8s.io", "v1", "Lease", "leases"));
-    all.push(built_in("events.k8s.io", "v1", "Event", "events"));
-    all
 }

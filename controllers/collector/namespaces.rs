@@ -5,13 +5,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::core::DynamicObject;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use std::sync::Arc;
 
-use super::namespaced_kinds;
+use super::kinds;
 use crate::Context;
 use crate::error::{Error, Result};
 
@@ -56,8 +55,13 @@ async fn reconcile(namespace: Arc<Namespace>, ctx: Arc<Context>) -> Result<Actio
 /// Asks everything in a namespace to go. True when nothing is left.
 async fn empty(ctx: &Context, namespace: &str) -> Result<bool> {
     let mut left = 0;
-    for resource in namespaced_kinds() {
-        let api = Api::<DynamicObject>::namespaced_with(ctx.client.clone(), namespace, &resource);
+    let kinds = match kinds::discover(&ctx.client).await {
+        Err(error) if crate::error::api_code(&error) == Some(404) => kinds::own(),
+        kinds => kinds.map_err(Error::api("discover the kinds of the API"))?,
+    };
+    for kind in kinds.into_iter().filter(|kind| kind.namespaced) {
+        let api = kind.api(&ctx.client, namespace);
+        let resource = &kind.resource;
         let listed = api.list(&ListParams::default()).await;
         let objects = match listed.map_err(Error::api(format!("list {} in {namespace}", resource.plural))) {
             // A server without the kind holds none of them.

@@ -3,6 +3,7 @@
 mod apply;
 pub(crate) mod compile;
 mod completion;
+mod crds;
 mod delete;
 mod describe;
 mod diff;
@@ -124,6 +125,7 @@ enum Command {
     Restart(run_state::RestartArgs),
     Eval(eval::EvalArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    Crds(crds::CrdsArgs),
     Completion(completion::CompletionArgs),
     Version(version::VersionArgs),
 }
@@ -170,6 +172,7 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Restart(args) => run_state::restart(&globals, args).await,
         Command::Eval(args) => eval::run(&globals, &args),
         Command::Kubeconfig(args) => kubeconfig::run(&globals, &args),
+        Command::Crds(args) => crds::run(&args),
         Command::Completion(args) => completion::run(&args, &mut Cli::command()),
         Command::Version(args) => version::run(&globals, args).await,
     }
