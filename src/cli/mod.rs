@@ -21,6 +21,7 @@ mod objects;
 mod output;
 mod pidfile;
 mod run_state;
+mod steer;
 mod transcript;
 mod up;
 mod version;
@@ -108,6 +109,7 @@ impl Globals {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::UpArgs),
+    Steer(steer::SteerArgs),
     Down(down::DownArgs),
     Master(master::MasterArgs),
     Apply(apply::ApplyArgs),
@@ -155,6 +157,7 @@ fn refuse(error: &clap::Error) -> Result {
 async fn run(globals: Globals, command: Command) -> Result {
     match command {
         Command::Up(args) => up::run(&globals, args).await,
+        Command::Steer(args) => steer::run(&globals, args).await,
         Command::Down(args) => down::run(&globals, args).await,
         Command::Master(args) => master::run(&globals, args).await,
         Command::Apply(args) => apply::run(&globals, args).await,

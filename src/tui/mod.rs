@@ -9,19 +9,29 @@
 //!
 //! A client of the API and nothing else: closing it changes nothing on the master.
 
+mod actions;
+pub(crate) mod app;
+pub mod command;
 pub mod conversation;
 pub mod editor;
-pub mod markdown;
-pub mod text;
-pub mod theme;
-
 pub mod filter;
 pub mod fleet;
 mod hub;
 mod informer;
+pub mod keys;
+pub mod layout;
+pub mod line_edit;
+pub mod markdown;
+pub mod model;
 pub mod msg;
 pub mod need;
-pub mod tree;
-
+pub(crate) mod record;
+pub mod start;
+pub(crate) mod terminal;
 #[cfg(test)]
 mod testing;
+pub mod text;
+pub mod theme;
+pub mod tree;
+pub mod update;
+pub mod view;

@@ -187,6 +187,8 @@ pub enum Effect {
     Mouse(bool),
     /// Ring.
     Bell,
+    /// Forget what is on the screen and draw everything.
+    Redraw,
 }
 
 /// A text to read from the master.

@@ -82,6 +82,11 @@ impl Informer {
         }
     }
 
+    /// What is followed now.
+    pub(crate) fn followed(&self) -> Option<&Wanted> {
+        self.now.as_ref()
+    }
+
     /// Starts what is newly wanted and ends what is not wanted any more. `known` is the number of records of the
     /// wanted transcript that are there already.
     pub(crate) fn follow(&mut self, wanted: &Wanted, known: u64) {

@@ -190,8 +190,18 @@ impl Tree {
                 self.fold(&key, Some(&step), true);
             }
         }
-        self.selected = Some(id);
+        self.take(source, id);
         self.settle(source, height);
+    }
+
+    /// Selects another row; the rows around it stay where they are on the screen.
+    fn take(&mut self, source: Source<'_>, id: RowId) {
+        let before = self.index;
+        self.selected = Some(id);
+        let now = self.index_of(source).unwrap_or(before);
+        let offset = self.offset();
+        self.index = now;
+        self.line = now.saturating_sub(offset);
     }
 
     /// Moves the selection.
@@ -206,12 +216,9 @@ impl Tree {
                 self.selectable_at(source, target, step).or_else(|| self.selectable_at(source, target, -step))
             }
         };
-        let before = self.index;
-        if found.is_some() {
-            self.selected = found;
+        if let Some(id) = found {
+            self.take(source, id);
         }
-        let now = self.index_of(source).unwrap_or(before);
-        self.line = self.line.saturating_add_signed(now as isize - before as isize);
         self.keep_in_view(source, height);
     }
 
@@ -227,10 +234,7 @@ impl Tree {
             RowId::Agent(_) | RowId::Step(..) if open => self.go(source, Move::By(1), height),
             _ if !open => {
                 if let Some(parent) = id.parent() {
-                    let before = self.index;
-                    self.selected = Some(parent);
-                    let now = self.index_of(source).unwrap_or(before);
-                    self.line = self.line.saturating_add_signed(now as isize - before as isize);
+                    self.take(source, parent);
                 }
             }
             _ => {}

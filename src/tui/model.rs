@@ -1,0 +1,402 @@
+//! Everything that steer knows, in one place. Only [`update`](super::update::update) changes it; drawing reads it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use gcluster_types::kinds::message::Message;
+use gcluster_types::sexpr::program::{Body, parse_definition};
+use gcluster_types::{Agent, AgentRevision};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+
+use super::conversation::Conversation;
+use super::editor::Editor;
+use super::fleet::{AgentRow, Fleet, IterationRow, Key, Runs};
+use super::keys::Place;
+use super::layout::{self, Areas, Pane, Shape};
+use super::line_edit::LineEdit;
+use super::msg::{Action, Draft, Link, Wanted};
+use super::theme::{Mode, Theme};
+use super::tree::{RowId, Source, Tree};
+use crate::render::agent::outline;
+
+/// Agents whose iterations are followed at once: each is a request of its own.
+const MOST_OPEN: usize = 24;
+/// Transcripts that are kept for going back to.
+const MOST_TALKS: usize = 4;
+
+/// What does not change while steer runs, but for the namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// `host:port` of the master.
+    pub address: String,
+    /// The namespace; `None` for all.
+    pub namespace: Option<String>,
+    /// The file that was named.
+    pub file: Option<String>,
+    /// Nothing may be changed.
+    pub readonly: bool,
+    /// Only signs of ASCII.
+    pub ascii: bool,
+    /// The theme was chosen by the user: the terminal's background does not matter.
+    pub theme_chosen: bool,
+}
+
+/// Particulars of one agent.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// Who.
+    pub key: Key,
+    /// The whole object.
+    pub agent: Option<Box<Agent>>,
+    /// Its messages by name.
+    pub messages: BTreeMap<String, Message>,
+    /// Its revisions by name.
+    pub revisions: BTreeMap<String, AgentRevision>,
+    /// Its events by name.
+    pub events: BTreeMap<String, Value>,
+    /// The number of the revision that was chosen; else the newest.
+    pub chosen: Option<i64>,
+    /// First line in view.
+    pub scroll: usize,
+}
+
+/// The conversation of one iteration.
+#[derive(Debug)]
+pub struct Talk {
+    /// Its agent.
+    pub agent: Key,
+    /// Its name.
+    pub iteration: String,
+    /// What is drawn.
+    pub conversation: Conversation,
+    /// The number that the next record has.
+    pub next: u64,
+    /// The last record is there.
+    pub ended: bool,
+    /// What was searched.
+    pub searched: String,
+}
+
+/// Where typed text goes.
+#[derive(Debug)]
+pub enum Input {
+    /// Filters the tree.
+    Search(LineEdit),
+    /// Searches the conversation.
+    Find(LineEdit),
+    /// The command line.
+    Command(CommandLine),
+    /// A message to an agent.
+    Message(MessageBox),
+    /// A prompt that is edited.
+    Prompt(Box<PromptEdit>),
+}
+
+/// The command line with its completions.
+#[derive(Clone, Debug, Default)]
+pub struct CommandLine {
+    /// What is typed.
+    pub line: LineEdit,
+    /// What tab offers, and which of it is taken.
+    pub offers: Vec<String>,
+    /// The offer in the line.
+    pub taken: Option<usize>,
+    /// How far back in the history.
+    pub back: usize,
+}
+
+/// A message that is written.
+#[derive(Debug)]
+pub struct MessageBox {
+    /// To whom.
+    pub agent: Key,
+    /// The iteration that it is meant for alone: an item of a map.
+    pub iteration: Option<String>,
+    /// The text.
+    pub editor: Editor,
+}
+
+/// A prompt that is edited.
+#[derive(Debug)]
+pub struct PromptEdit {
+    /// Whose.
+    pub agent: Key,
+    /// The method; `None` for an agent that is one prompt.
+    pub method: Option<String>,
+    /// The canonical form that was edited.
+    pub before: String,
+    /// The text.
+    pub editor: Editor,
+    /// True while the master has not answered yet.
+    pub saving: bool,
+    /// What somebody else made of it meanwhile: canonical form.
+    pub theirs: Option<String>,
+}
+
+/// What lies over the rest.
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    /// Keys of the view; searchable.
+    Help(LineEdit, usize),
+    /// A text with a title, and its first line in view.
+    Page(String, Vec<String>, usize),
+    /// A question, what is kept, and what happens on yes.
+    Confirm(Confirm),
+}
+
+/// A question before something is lost.
+#[derive(Clone, Debug)]
+pub struct Confirm {
+    /// The question.
+    pub title: String,
+    /// What happens and what is kept, one line each.
+    pub lines: Vec<String>,
+    /// What yes does.
+    pub action: Action,
+}
+
+/// One line to the user.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// The text.
+    pub text: String,
+    /// It went wrong.
+    pub bad: bool,
+    /// When it goes away.
+    pub until: Timestamp,
+}
+
+/// A message that was sent and that the API has not shown yet.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// What was sent.
+    pub draft: Draft,
+    /// Why it did not arrive.
+    pub failed: Option<String>,
+}
+
+/// The state of steer.
+#[derive(Debug)]
+pub struct Model {
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// The time.
+    pub now: Timestamp,
+    /// What does not change.
+    pub setting: Setting,
+    /// Colours and signs.
+    pub theme: Theme,
+    /// The connection.
+    pub link: Link,
+    /// Agents.
+    pub fleet: Fleet,
+    /// Known iterations by agent.
+    pub runs: HashMap<Key, Runs>,
+    /// Selection and folds.
+    pub tree: Tree,
+    /// Which pane has the keys.
+    pub pane: Pane,
+    /// The selected agent.
+    pub subject: Subject,
+    /// Conversations, the one in view last.
+    pub talks: Vec<Talk>,
+    /// Where typed text goes, if not to the keys.
+    pub input: Option<Input>,
+    /// What lies over the rest.
+    pub overlay: Option<Overlay>,
+    /// One line to the user.
+    pub notice: Option<Notice>,
+    /// Messages on their way.
+    pub outbox: Vec<Outgoing>,
+    /// Texts that were not sent or saved, by what they belong to.
+    pub drafts: HashMap<String, String>,
+    /// Commands that were given, the newest first.
+    pub history: VecDeque<String>,
+    /// Ring when an agent newly needs somebody.
+    pub bell: bool,
+    /// The mouse is ours.
+    pub mouse: bool,
+    /// The first listing has come.
+    pub listed: bool,
+    /// Something is on screen that is not drawn yet.
+    pub changed: bool,
+}
+
+impl Model {
+    /// Nothing is known yet.
+    pub fn new(setting: Setting, mode: Mode, size: (u16, u16), now: Timestamp) -> Self {
+        Self {
+            size,
+            now,
+            theme: Theme::new(mode, setting.ascii),
+            setting,
+            link: Link::default(),
+            fleet: Fleet::default(),
+            runs: HashMap::new(),
+            tree: Tree::default(),
+            pane: Pane::default(),
+            subject: Subject::default(),
+            talks: Vec::new(),
+            input: None,
+            overlay: None,
+            notice: None,
+            outbox: Vec::new(),
+            drafts: HashMap::new(),
+            history: VecDeque::new(),
+            bell: true,
+            mouse: true,
+            listed: false,
+            changed: true,
+        }
+    }
+
+    /// What the tree is made from.
+    pub fn source(&self) -> Source<'_> {
+        Source { fleet: &self.fleet, runs: &self.runs }
+    }
+
+    /// The parts of the screen.
+    pub fn areas(&self) -> Areas {
+        layout::areas(self.shape())
+    }
+
+    fn shape(&self) -> Shape {
+        let message = match &self.input {
+            Some(Input::Message(message)) => {
+                let columns = self.size.0.saturating_sub(self.size.0 * 38 / 100 + 5);
+                u16::try_from(message.editor.height(columns)).unwrap_or(u16::MAX).clamp(2, 8) + 1
+            }
+            _ if matches!(self.tree.selected(), Some(RowId::Iteration(..))) => 2,
+            _ => 0,
+        };
+        let message = if matches!(self.input, Some(Input::Prompt(_))) { 0 } else { message };
+        // Whoever writes sees what is written, on a narrow screen too.
+        let pane = if matches!(self.input, Some(Input::Message(_) | Input::Prompt(_))) {
+            Pane::Detail
+        } else {
+            self.pane
+        };
+        Shape { size: self.size, pane, banner: matches!(self.link, Link::Down(_)), message }
+    }
+
+    /// Where keys go.
+    pub fn place(&self) -> Place {
+        match (self.pane, self.tree.selected()) {
+            (Pane::Tree, _) | (_, None) => Place::Tree,
+            (Pane::Detail, Some(RowId::Agent(_))) => Place::Agent,
+            (Pane::Detail, Some(RowId::Step(..) | RowId::More(..))) => Place::Step,
+            (Pane::Detail, Some(RowId::Iteration(..))) => Place::Iteration,
+        }
+    }
+
+    /// The selected agent.
+    pub fn agent(&self) -> Option<&AgentRow> {
+        self.fleet.get(self.tree.selected()?.agent())
+    }
+
+    /// The selected iteration.
+    pub fn iteration(&self) -> Option<&IterationRow> {
+        let RowId::Iteration(key, step, name) = self.tree.selected()? else { return None };
+        self.runs.get(key)?.get(step, name)
+    }
+
+    /// Label of the selected step, or of the step of the selected iteration.
+    pub fn step(&self) -> Option<&str> {
+        match self.tree.selected()? {
+            RowId::Agent(_) => None,
+            RowId::Step(_, step) | RowId::Iteration(_, step, _) | RowId::More(_, step) => Some(step),
+        }
+    }
+
+    /// The conversation in view.
+    pub fn talk(&self) -> Option<&Talk> {
+        let RowId::Iteration(key, _, name) = self.tree.selected()? else { return None };
+        self.talks.iter().find(|talk| talk.agent == *key && talk.iteration == *name)
+    }
+
+    /// The same, to change it.
+    pub fn talk_mut(&mut self) -> Option<&mut Talk> {
+        let RowId::Iteration(key, _, name) = self.tree.selected()? else { return None };
+        let (key, name) = (key.clone(), name.clone());
+        self.talks.iter_mut().find(|talk| talk.agent == key && talk.iteration == name)
+    }
+
+    /// What should be followed.
+    pub fn wanted(&self) -> Wanted {
+        let agent = self.tree.selected().map(|row| row.agent().clone());
+        let mut history: Vec<Key> = agent.iter().cloned().collect();
+        for key in self.tree.opened() {
+            if history.len() >= MOST_OPEN {
+                break;
+            }
+            if !history.contains(key) && self.fleet.get(key).is_some() {
+                history.push(key.clone());
+            }
+        }
+        history.sort();
+        let transcript = self.talk().filter(|talk| !talk.ended);
+        Wanted {
+            namespace: self.setting.namespace.clone(),
+            agent,
+            history,
+            transcript: transcript.map(|talk| (talk.agent.clone(), talk.iteration.clone())),
+        }
+    }
+
+    /// Brings what hangs on the selection in step with it.
+    pub(crate) fn follow_selection(&mut self) {
+        let Some(row) = self.tree.selected().cloned() else { return };
+        if self.subject.key != *row.agent() {
+            self.subject = Subject { key: row.agent().clone(), ..Subject::default() };
+        }
+        if let RowId::Iteration(agent, _, iteration) = row {
+            let at = self.talks.iter().position(|talk| talk.agent == agent && talk.iteration == iteration);
+            let talk = match at {
+                Some(at) => self.talks.remove(at),
+                None => Talk {
+                    agent,
+                    iteration,
+                    conversation: Conversation::new(),
+                    next: 0,
+                    ended: false,
+                    searched: String::new(),
+                },
+            };
+            self.talks.push(talk);
+            if self.talks.len() > MOST_TALKS {
+                self.talks.remove(0);
+            }
+            self.show_pending();
+        }
+    }
+
+    /// The prompt that is selected: its method, its canonical form, its text.
+    pub fn prompt(&self) -> Option<(Option<String>, String, String)> {
+        let agent = self.subject.agent.as_deref()?;
+        let text = |form: &str| match parse_definition(form).ok()?.body {
+            Body::Prompt(text) => Some(text),
+            Body::Pipeline(_) => None,
+        };
+        if let Some(prompt) = text(&agent.spec.definition) {
+            return Some((None, agent.spec.definition.clone(), prompt));
+        }
+        let steps = outline(agent);
+        let chosen = self.step();
+        let (_, does) = match chosen {
+            Some(label) => steps.iter().find(|(known, _)| known == label)?,
+            None if steps.len() == 1 => steps.first()?,
+            None => return None,
+        };
+        let method = does.split(' ').next_back()?;
+        let form = agent.spec.methods.get(method)?;
+        Some((Some(method.to_owned()), form.clone(), text(form)?))
+    }
+
+    /// Says something to the user for a while.
+    pub(crate) fn say(&mut self, text: impl Into<String>, bad: bool) {
+        let seconds = if bad { 12 } else { 5 };
+        let until = self.now.as_millisecond() + seconds * 1000;
+        let until = Timestamp::from_millisecond(until).unwrap_or(self.now);
+        self.notice = Some(Notice { text: text.into(), bad, until });
+    }
+}

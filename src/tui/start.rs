@@ -1,0 +1,113 @@
+//! From a command line to a screen and back: checks everything that can be refused before the terminal is touched.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::app::{self, Left, Source};
+use super::model::{Model, Setting};
+use super::record::{Head, Recorder, Replay};
+use super::terminal::{self, Look};
+use super::theme::Mode;
+use crate::client::Connection;
+use crate::exit::{Failure, Kind, Result};
+
+/// What the user asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The file that the agents come from; only for what is said.
+    pub file: Option<String>,
+    /// The namespace; `None` for all.
+    pub namespace: Option<String>,
+    /// Colours; else what the terminal says.
+    pub theme: Option<Mode>,
+    /// Only signs of ASCII.
+    pub ascii: bool,
+    /// Nothing may be changed.
+    pub readonly: bool,
+    /// Where to record what happens.
+    pub record: Option<PathBuf>,
+}
+
+/// Shows a master. Returns when the user leaves.
+///
+/// # Errors
+/// The master does not answer (exit 3), standard output is no terminal (exit 2), the recording cannot be written.
+pub async fn live(connection: Connection, options: Options) -> Result {
+    drawable()?;
+    if !connection.answers().await {
+        return Err(Failure::unreachable(&connection.address));
+    }
+    let record = match &options.record {
+        Some(path) => {
+            let head = Head::new(size()?, &connection.address, options.namespace.as_deref());
+            Some(Recorder::create(path, &head)?)
+        }
+        None => None,
+    };
+    let address = connection.address.clone();
+    show(Source::Live(connection), address, &options, record, Timestamp::now()).await
+}
+
+/// Plays a recording, `speed` times as fast as it was. Returns when the user leaves.
+///
+/// # Errors
+/// The file is no recording, or standard output is no terminal (exit 2).
+pub async fn replay(path: PathBuf, speed: f64, options: Options) -> Result {
+    drawable()?;
+    let replay = Replay::open(&path)?;
+    let options = Options { namespace: replay.head.namespace.clone(), readonly: true, ..options };
+    let (address, at) = (format!("{} (replay)", replay.head.address), replay.head.at);
+    show(Source::Replay(replay, speed), address, &options, None, at).await
+}
+
+/// Refuses a standard output that nothing can be drawn on.
+fn drawable() -> Result {
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("steer needs a terminal: standard input and output must be one")
+            .hint("`gcluster get agents -w` and `gcluster logs AGENT -f` write to pipes and files"));
+    }
+    if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
+        return Err(Failure::usage("steer cannot draw on this terminal (TERM=dumb)")
+            .hint("`gcluster get agents -w` and `gcluster logs AGENT -f` need no such terminal"));
+    }
+    Ok(())
+}
+
+fn size() -> Result<(u16, u16)> {
+    crossterm::terminal::size()
+        .map_err(|error| Failure::failed(format!("cannot learn the size of this terminal: {error}")))
+}
+
+async fn show(
+    source: Source,
+    address: String,
+    options: &Options,
+    record: Option<Recorder>,
+    now: Timestamp,
+) -> Result {
+    let size = size()?;
+    terminal::restore_after_panics();
+    terminal::enter(true).map_err(|error| {
+        terminal::leave();
+        Failure::failed(format!("cannot take this terminal: {error}"))
+    })?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let look: Look = terminal::look(options.theme, options.ascii, variable, terminal::light_background);
+    let setting = Setting {
+        address,
+        namespace: options.namespace.clone(),
+        file: options.file.clone(),
+        readonly: options.readonly,
+        ascii: look.ascii,
+        theme_chosen: look.chosen,
+    };
+    let model = Model::new(setting, look.mode, size, now);
+    let ended = app::run(model, source, record).await;
+    terminal::leave();
+    match ended? {
+        Left::Quit => Ok(()),
+        Left::Signal => Err(Failure::new(Kind::Interrupted, "")),
+    }
+}

@@ -1,0 +1,1 @@
+//! Journeys: keys and changes in, screens out.

@@ -1,0 +1,115 @@
+//! The message box under a conversation, and the prompt editor in the place of it.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::parts::between;
+use crate::tui::model::{Input, MessageBox, Model, PromptEdit};
+use crate::tui::text;
+use crate::tui::update::prompt_of;
+
+/// Draws what there is.
+pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let area = model.areas().message;
+    match &model.input {
+        Some(Input::Message(message)) => writing(model, message, frame, area),
+        _ if area.is_empty() => {}
+        _ => resting(model, frame, area),
+    }
+}
+
+fn rule(model: &Model, title: &str, right: &str, width: u16) -> Line<'static> {
+    let theme = &model.theme;
+    let glyphs = &theme.glyphs;
+    let title = if title.is_empty() { String::new() } else { format!(" {} ", text::one_line(title)) };
+    let right = if right.is_empty() { String::new() } else { format!(" {} ", text::one_line(right)) };
+    let room = usize::from(width).saturating_sub(text::width(&title) + text::width(&right) + 2);
+    let left = vec![
+        Span::styled(glyphs.rule.repeat(2), theme.border),
+        Span::styled(title, theme.person),
+        Span::styled(glyphs.rule.repeat(room), theme.border),
+    ];
+    between(left, vec![Span::styled(right, theme.dim)], usize::from(width), glyphs.ellipsis)
+}
+
+/// Nobody writes: one line says how to.
+fn resting(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let theme = &model.theme;
+    let talk = model.talk();
+    let right = match talk.map(|talk| &talk.conversation) {
+        Some(conversation) if !conversation.is_following() => match conversation.unseen() {
+            0 => String::new(),
+            unseen => format!("{} {unseen} more below, f follows", theme.glyphs.down),
+        },
+        Some(conversation) if !conversation.has_ended() => "following".to_owned(),
+        _ => String::new(),
+    };
+    let hits = talk.and_then(|talk| talk.conversation.hits());
+    let title = hits.map_or_else(String::new, |hits| {
+        let more = if hits.complete { "" } else { "+" };
+        format!("{} of {}{more} found, n and N go on", hits.current, hits.total)
+    });
+    frame.render_widget(rule(model, &title, &right, area.width), Rect { height: 1, ..area });
+    let name = model.agent().map(|row| row.key.name().to_owned()).unwrap_or_default();
+    let words = if model.setting.readonly { "read-only".to_owned() } else { format!("i writes to {name}") };
+    let line = Line::from(vec![
+        Span::styled(format!(" {} ", theme.glyphs.prompt), theme.person),
+        Span::styled(words, theme.dim),
+    ]);
+    frame.render_widget(line, Rect { y: area.y + 1, height: area.height.saturating_sub(1).min(1), ..area });
+}
+
+fn writing(model: &Model, message: &MessageBox, frame: &mut Frame<'_>, area: Rect) {
+    let to = message.iteration.as_deref().unwrap_or(message.agent.name());
+    let running = model.agent().is_some_and(|row| row.active > 0);
+    let right = if running { "" } else { "nothing runs: it waits for the next iteration" };
+    frame.render_widget(rule(model, &format!("to {to}"), right, area.width), Rect { height: 1, ..area });
+    let theme = &model.theme;
+    let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let sign = Line::styled(format!(" {}", theme.glyphs.prompt), theme.person);
+    frame.render_widget(sign, Rect { height: below.height.min(1), ..below });
+    let inside = Rect { x: below.x + 3, width: below.width.saturating_sub(3), ..below };
+    message.editor.draw(frame, inside, theme);
+}
+
+/// The prompt editor; beside it what somebody else has made of the prompt meanwhile.
+pub(super) fn prompt(model: &Model, edit: &PromptEdit, frame: &mut Frame<'_>, area: Rect) {
+    let theme = &model.theme;
+    let Some(theirs) = edit.theirs.as_deref().and_then(prompt_of) else {
+        let (head, rest) = (Rect { height: area.height.min(1), ..area }, below(area, 2));
+        let what = match (&edit.method, edit.saving) {
+            (_, true) => "saving…".to_owned(),
+            (Some(method), _) => {
+                format!("prompt of {method}; the iteration that runs keeps the text it began with")
+            }
+            (None, _) => "prompt; the iteration that runs keeps the text it began with".to_owned(),
+        };
+        frame.render_widget(Line::styled(text::one_line(&what).into_owned(), theme.dim), head);
+        return edit.editor.draw(frame, rest, theme);
+    };
+    let half = area.width / 2;
+    let mine = Rect { width: half.saturating_sub(1), ..area };
+    let other = Rect { x: area.x + half + 1, width: area.width.saturating_sub(half + 1), ..area };
+    for (title, style, area) in
+        [("Yours", theme.person, mine), ("Theirs, on the master now", theme.warn, other)]
+    {
+        frame.render_widget(
+            Line::styled(title, style.patch(theme.strong)),
+            Rect { height: area.height.min(1), ..area },
+        );
+    }
+    edit.editor.draw(frame, below(mine, 2), theme);
+    let lines = text::wrap(&text::sanitize(&theirs), usize::from(other.width.max(1)));
+    frame.render_widget(Paragraph::new(lines.join("\n")).style(theme.text), below(other, 2));
+    for y in area.y..area.y + area.height {
+        let at = Rect { x: area.x + half.saturating_sub(1), y, width: 1, height: 1 };
+        frame.render_widget(Span::styled(theme.glyphs.vertical, theme.border), at);
+    }
+}
+
+fn below(area: Rect, rows: u16) -> Rect {
+    let rows = rows.min(area.height);
+    Rect { y: area.y + rows, height: area.height - rows, ..area }
+}

@@ -1,0 +1,156 @@
+//! What lies over the rest: keys, texts, questions.
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+
+use super::parts::{between, centered, panel};
+use crate::tui::command;
+use crate::tui::keys::{self, Place};
+use crate::tui::line_edit::LineEdit;
+use crate::tui::model::{Confirm, Model, Overlay};
+use crate::tui::text;
+
+/// Draws it.
+pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
+    match &model.overlay {
+        Some(Overlay::Help(search, scroll)) => help(model, search, *scroll, frame),
+        Some(Overlay::Page(title, lines, scroll)) => page(model, title, lines, *scroll, frame),
+        Some(Overlay::Confirm(confirm)) => question(model, confirm, frame),
+        None => {}
+    }
+}
+
+fn page(model: &Model, title: &str, lines: &[String], scroll: usize, frame: &mut Frame<'_>) {
+    let area = model.areas();
+    let whole = Rect { y: area.header.height, height: model.size.1.saturating_sub(2), ..frame.area() };
+    let theme = &model.theme;
+    let shown = usize::from(whole.height.saturating_sub(2));
+    let place = match lines.len() {
+        n if n <= shown => String::new(),
+        n => format!("{}-{} of {n}", scroll + 1, (scroll + shown).min(n)),
+    };
+    let block = panel(theme, title, &place, true)
+        .title_bottom(Line::styled(" esc back   c copy   arrows, pgup, pgdn scroll ", theme.dim));
+    let inner = block.inner(whole);
+    frame.render_widget(Clear, whole);
+    frame.render_widget(block, whole);
+    let width = usize::from(inner.width);
+    let rows: Vec<Line<'_>> = lines
+        .iter()
+        .skip(scroll)
+        .take(usize::from(inner.height))
+        .map(|line| Line::raw(text::truncate(line, width, theme.glyphs.ellipsis)))
+        .collect();
+    frame.render_widget(Paragraph::new(rows).style(theme.text), inner);
+}
+
+fn question(model: &Model, confirm: &Confirm, frame: &mut Frame<'_>) {
+    let theme = &model.theme;
+    let width = frame.area().width.saturating_sub(6).min(72);
+    let inside = usize::from(width.saturating_sub(4));
+    let mut lines: Vec<Line<'_>> = vec![Line::raw("")];
+    for line in &confirm.lines {
+        lines.extend(
+            text::wrap(&text::sanitize(line), inside).into_iter().map(|row| Line::raw(format!(" {row}"))),
+        );
+    }
+    lines.push(Line::raw(""));
+    lines.push(Line::from(vec![
+        Span::styled(" y ", theme.bad.patch(theme.strong)),
+        Span::styled("yes   ", theme.text),
+        Span::styled(" n ", theme.accent.patch(theme.strong)),
+        Span::styled("no, esc too", theme.text),
+    ]));
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(2);
+    let area = centered(frame.area(), width, height);
+    let block = panel(theme, &confirm.title, "", true).border_style(theme.bad);
+    frame.render_widget(Clear, area);
+    frame.render_widget(Paragraph::new(lines).style(theme.text).block(block), area);
+}
+
+/// One row of the help: keys, what they do, the same on the command line.
+type HelpRow = (String, String, &'static str);
+
+fn help_table(model: &Model, search: &str) -> Vec<HelpRow> {
+    let mut rows: Vec<HelpRow> = keys::of(model.place())
+        .map(|binding| (binding.keys.join(" "), binding.help.to_owned(), binding.twin))
+        .collect();
+    rows.push((
+        "enter".into(),
+        "in the message box: steer, into what runs".into(),
+        "gcluster send AGENT TEXT",
+    ));
+    rows.push((
+        "ctrl-q".into(),
+        "in the message box: queue, for the next iteration".into(),
+        "gcluster send AGENT TEXT --queue",
+    ));
+    rows.push((
+        "ctrl-x".into(),
+        "in the message box: interrupt what runs".into(),
+        "gcluster send AGENT TEXT --interrupt",
+    ));
+    rows.extend(command::all().map(|(name, help)| (name, help.to_owned(), "")));
+    let wanted = search.to_lowercase();
+    rows.retain(|(keys, help, twin)| {
+        wanted.is_empty()
+            || [keys.as_str(), help, twin].iter().any(|text| text.to_lowercase().contains(&wanted))
+    });
+    rows
+}
+
+/// How many rows the help has now.
+pub(crate) fn help_rows(model: &Model) -> usize {
+    match &model.overlay {
+        Some(Overlay::Help(search, _)) => help_table(model, search.text()).len(),
+        _ => 0,
+    }
+}
+
+fn help(model: &Model, search: &LineEdit, scroll: usize, frame: &mut Frame<'_>) {
+    let theme = &model.theme;
+    let whole = frame.area();
+    let area = centered(whole, 108, whole.height.saturating_sub(2));
+    let of = match model.place() {
+        Place::Tree => "the tree",
+        Place::Agent => "an agent",
+        Place::Step => "a step",
+        Place::Iteration => "an iteration",
+    };
+    let block = panel(theme, &format!("Keys of {of}"), "the same on the command line", true)
+        .title_bottom(Line::styled(" type to search   esc back ", theme.dim));
+    let inner = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    let typed = Line::from(vec![
+        Span::styled(" /", theme.accent),
+        Span::styled(search.text().to_owned(), theme.text),
+    ]);
+    frame.render_widget(typed, Rect { height: inner.height.min(1), ..inner });
+    let column = u16::try_from(search.column()).unwrap_or(0).min(inner.width.saturating_sub(3));
+    frame.set_cursor_position(Position::new(inner.x + 2 + column, inner.y));
+    let width = usize::from(inner.width);
+    let rows = help_table(model, search.text());
+    let keys_width = rows.iter().map(|(keys, ..)| text::width(keys)).max().unwrap_or(0).min(24) + 2;
+    let room = usize::from(inner.height.saturating_sub(1));
+    for ((keys, help, twin), y) in rows.iter().skip(scroll).take(room).zip(inner.y + 1..) {
+        let left = vec![
+            Span::styled(format!(" {}", text::pad(keys, keys_width, theme.glyphs.ellipsis)), theme.accent),
+            Span::styled(help.clone(), theme.text),
+        ];
+        // What the keys do comes first; where both do not fit, the command line gives way.
+        let needed = keys_width + text::width(help) + 3;
+        let twin = text::truncate(twin, width.saturating_sub(needed), theme.glyphs.ellipsis).into_owned();
+        let right = vec![Span::styled(format!(" {twin} "), theme.dim)];
+        frame.render_widget(
+            between(left, right, width, theme.glyphs.ellipsis),
+            Rect { y, height: 1, ..inner },
+        );
+    }
+    if rows.is_empty() {
+        let none = Line::styled(" nothing does that", theme.dim);
+        frame.render_widget(none, Rect { y: inner.y + 1, height: inner.height.min(1), ..inner });
+    }
+}
