@@ -13,6 +13,7 @@ mod actions;
 pub(crate) mod app;
 pub mod command;
 pub mod conversation;
+pub mod detail;
 pub mod editor;
 pub mod filter;
 pub mod fleet;
