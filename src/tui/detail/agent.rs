@@ -151,7 +151,8 @@ fn conditions_of(status: &AgentStatus, now: Timestamp, columns: usize, theme: &T
                 None => (glyphs.pending, theme.dim),
             };
             let since = age::since(condition.last_transition_time.0, now);
-            let mut runs = vec![(theme.text, words), (theme.dim, format!(" for {since}"))];
+            let mut runs =
+                vec![(theme.text, one_line(&words).into_owned()), (theme.dim, format!(" for {since}"))];
             if well != Some(true) || condition.reason != condition.type_ {
                 let message = one_line(&condition.message);
                 let message = if message.is_empty() { String::new() } else { format!(": {message}") };

@@ -105,9 +105,9 @@ pub fn iteration_header(facts: &Facts, now: Timestamp, area: Rect, theme: &Theme
         let [total, input, output, read, written] =
             [tokens.total, tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation]
                 .map(age::count);
-        second.push(format!(
-            "{total} tokens (input {input}, output {output}, cache read {read}, cache written {written})"
-        ));
+        second.push(format!("{total} tokens"));
+        let kinds = [("input", input), ("output", output), ("cache read", read), ("cache written", written)];
+        second.extend(kinds.map(|(kind, count)| format!("{kind} {count}")));
     }
     if !facts.session.is_empty() {
         second.push(format!("session {}", facts.session));

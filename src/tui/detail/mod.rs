@@ -117,7 +117,7 @@ fn scroll_bar(buffer: &mut Buffer, area: Rect, top: usize, rows: usize, theme: &
 
 /// A line that names what follows.
 fn heading(text: &str, columns: usize, theme: &Theme) -> Line<'static> {
-    let text = truncate(text, columns, theme.glyphs.ellipsis).into_owned();
+    let text = truncate(text, columns.saturating_sub(1), theme.glyphs.ellipsis).into_owned();
     let rule = theme.glyphs.rule.repeat(columns.saturating_sub(width(&text) + 1));
     Line::from(vec![Span::styled(text, theme.strong), Span::raw(" "), Span::styled(rule, theme.border)])
 }

@@ -88,10 +88,11 @@ pub fn loop_step(
         put(lines, inner, buffer);
         return draw_prompt(prompt, left, buffer, theme);
     }
-    let summary = statistics(data)
-        .into_iter()
-        .map(|(label, value)| format!("{} {}", label.to_lowercase(), ascii(&value, theme)));
-    let summary = summary.collect::<Vec<_>>().join(&format!(" {} ", theme.glyphs.dot));
+    // What belongs together does not part at the end of a row.
+    let together =
+        |(label, value): (&str, String)| format!("{} {value}", label.to_lowercase()).replace(' ', "\u{a0}");
+    let summary = statistics(data).into_iter().map(together).collect::<Vec<_>>();
+    let summary = ascii(&summary.join(&format!(" {} ", theme.glyphs.dot)), theme);
     let lines = flow(&[(theme.dim, summary)], usize::from(area.width), &[], &[]);
     // The prompt is what one came for.
     let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height / 3);
