@@ -64,10 +64,14 @@ pub fn breaks(line: &str, first: usize, rest: usize) -> Vec<Range<usize>> {
                     start = next;
                     used -= up_to;
                 }
+                // An indentation that leaves no room for a character is dropped.
+                None if line[start..at].trim_start_matches(' ').is_empty() => {
+                    (start, used) = (at, 0);
+                    continue;
+                }
                 None => {
                     rows.push(start..at);
-                    start = at;
-                    used = 0;
+                    (start, used) = (at, 0);
                 }
             }
             limit = rest;
@@ -96,7 +100,7 @@ pub(super) fn hard_breaks(line: &str, first: usize, rest: usize) -> Vec<Range<us
 /// What wrapping promises of a row: it is no wider than asked unless it holds a single character that is.
 #[cfg(test)]
 pub(super) fn fits(row: &str, columns: usize) -> bool {
-    super::width(row) <= columns || clusters(row.trim_start()).filter(|(_, _, width)| *width > 0).count() <= 1
+    super::width(row) <= columns || clusters(row).filter(|(_, _, width)| *width > 0).count() <= 1
 }
 
 #[cfg(test)]
