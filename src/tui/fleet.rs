@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use gcluster_types::Agent;
+use gcluster_types::kinds::agent::TokenTotals;
 use gcluster_types::kinds::iteration::{Iteration, Phase, StepKind};
-use gcluster_types::{Agent, labels};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
@@ -178,7 +179,17 @@ pub struct IterationRow {
     /// Tools used.
     pub tools: i64,
     /// Tokens used.
-    pub tokens: i64,
+    pub tokens: TokenTotals,
+    /// US dollars, where the backend knows a price.
+    pub cost: Option<f64>,
+    /// What went wrong.
+    pub error: String,
+    /// Name of the revision that it executes.
+    pub revision: String,
+    /// Backend and model.
+    pub model: String,
+    /// The backend's session.
+    pub session: String,
     /// `metadata.resourceVersion` as a number.
     pub version: u64,
 }
@@ -200,7 +211,12 @@ impl IterationRow {
             started: status.started_at.map(|at| at.0),
             finished: status.finished_at.map(|at| at.0),
             tools: status.tool_uses,
-            tokens: status.tokens.map_or(0, |tokens| tokens.total),
+            tokens: status.tokens.unwrap_or_default(),
+            cost: status.cost_usd,
+            error: status.error.unwrap_or_default(),
+            revision: spec.revision.clone(),
+            model: [status.backend, status.model].into_iter().flatten().collect::<Vec<_>>().join(" "),
+            session: status.session_id.unwrap_or_default(),
             version: iteration.resource_version().and_then(|text| text.parse().ok()).unwrap_or(0),
         }
     }
@@ -484,11 +500,6 @@ fn natural(text: &str) -> String {
     }
     flush(&mut digits, &mut out);
     out
-}
-
-/// The label that ties an object to its agent.
-pub fn agent_label() -> &'static str {
-    labels::AGENT
 }
 
 #[cfg(test)]

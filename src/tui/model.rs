@@ -216,6 +216,8 @@ pub struct Model {
     pub bell: bool,
     /// The mouse is ours.
     pub mouse: bool,
+    /// When the iteration in view ends, the next one of its agent is shown.
+    pub chase: bool,
     /// The first listing has come.
     pub listed: bool,
     /// Something is on screen that is not drawn yet.
@@ -245,6 +247,7 @@ impl Model {
             history: VecDeque::new(),
             bell: true,
             mouse: true,
+            chase: false,
             listed: false,
             changed: true,
         }

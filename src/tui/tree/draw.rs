@@ -262,8 +262,8 @@ fn iteration_line(mark: Span<'static>, row: &IterationRow, model: &Model, width:
         (None, _) => String::new(),
     };
     let mut right = Vec::new();
-    if row.tokens > 0 && width > 38 {
-        right.push(Span::styled(format!(" {}", age::count(row.tokens)), theme.dim));
+    if row.tokens.total > 0 && width > 38 {
+        right.push(Span::styled(format!(" {}", age::count(row.tokens.total)), theme.dim));
     }
     let took = format!("{took:>7}");
     right.push(if running { Span::styled(took, theme.strong) } else { Span::styled(took, theme.dim) });

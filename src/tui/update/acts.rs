@@ -142,6 +142,9 @@ fn go(model: &mut Model, act: Act) {
 /// Scrolls what is selected.
 pub(super) fn scroll_detail(model: &mut Model, act: Act, lines: usize) {
     let page = usize::from(model.areas().inner.height.saturating_sub(1)).max(1);
+    if act == Act::Last {
+        chase(model);
+    }
     if let Some(talk) = model.talk_mut() {
         let lines = i64::try_from(lines).unwrap_or(1);
         let scroll = match act {
@@ -166,6 +169,14 @@ pub(super) fn scroll_detail(model: &mut Model, act: Act, lines: usize) {
         _ => most,
     }
     .min(most);
+}
+
+/// From now on each iteration of the agent is shown when it begins, until the selection is moved.
+fn chase(model: &mut Model) {
+    if model.place() == Place::Iteration {
+        model.chase = true;
+        model.chase_on();
+    }
 }
 
 fn on_agent(model: &mut Model, make: impl FnOnce(Key) -> Effect) -> Vec<Effect> {

@@ -19,7 +19,11 @@ pub(super) fn arrived(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::History(key, changes) => history(model, key, changes),
         Msg::Agent(key, agent) if key == model.subject.key => model.subject.agent = agent,
         Msg::Messages(key, changes) if key == model.subject.key => {
+            let news = super::sending::news(model, &changes);
             apply(&mut model.subject.messages, changes);
+            if let Some(news) = news {
+                model.say(news, false);
+            }
             let known = &model.subject.messages;
             model.outbox.retain(|out| out.failed.is_some() || !known.contains_key(&out.draft.name));
             model.show_pending();
@@ -51,6 +55,7 @@ pub(super) fn arrived(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         _ => return effects,
     }
+    model.chase_on();
     model.changed = true;
     layout(model);
     effects

@@ -8,11 +8,14 @@ mod mouse;
 mod sending;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
+use gcluster_types::kinds::iteration::Phase;
 
 pub(crate) use self::inputs::prompt_of;
+use super::detail::conversation_area;
 use super::keys::{self, Act};
 use super::model::{Input, Model, Overlay};
 use super::msg::{Effect, Msg};
+use super::tree::RowId;
 
 /// Takes in what happened.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
@@ -53,6 +56,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
 fn layout(model: &mut Model) {
     let inner = model.areas().inner;
     let theme = model.theme;
+    let inner = match model.facts() {
+        Some(facts) => conversation_area(&facts, model.now, inner, &theme),
+        None => inner,
+    };
     if let Some(talk) = model.talk_mut() {
         talk.conversation.layout(inner.width, inner.height, &theme);
     }
@@ -185,10 +192,27 @@ impl Model {
         change: impl FnOnce(&mut super::tree::Tree, super::tree::Source<'_>, usize),
     ) {
         let height = self.rows();
+        let before = self.tree.selected().cloned();
         let mut tree = std::mem::take(&mut self.tree);
         change(&mut tree, self.source(), height);
         self.tree = tree;
+        if self.tree.selected() != before.as_ref() {
+            self.chase = false;
+            self.subject.scroll = 0;
+        }
         self.follow_selection();
+    }
+
+    /// Shows the iteration that runs, when the one in view has ended and the user wants to follow.
+    pub(crate) fn chase_on(&mut self) {
+        let Some(row) = self.iteration().filter(|row| self.chase && row.phase.is_terminal()) else { return };
+        let key = row.agent.clone();
+        let running = self.runs.get(&key).and_then(|runs| runs.all().find(|row| row.phase == Phase::Running));
+        if let Some(next) = running {
+            let id = RowId::Iteration(key, next.step.clone(), next.name.clone());
+            self.in_tree(|tree, source, height| tree.select(source, id, height));
+            self.chase = true;
+        }
     }
 
     /// Where a question or a key table lies over the rest, keys go there.

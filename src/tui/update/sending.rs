@@ -1,11 +1,11 @@
 //! Messages and edits on their way to the master, and what became of them.
 
-use gcluster_types::kinds::message::{Delivery, MessagePhase};
+use gcluster_types::kinds::message::{Delivery, Message, MessagePhase};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::tui::conversation::{PendingMessage, PendingState};
 use crate::tui::model::{Input, Model, Outgoing};
-use crate::tui::msg::{Action, Draft, Effect, Refusal};
+use crate::tui::msg::{Action, Changes, Draft, Effect, Refusal};
 
 /// Sends what is in the message box.
 pub(super) fn send(model: &mut Model, delivery: Delivery) -> Vec<Effect> {
@@ -30,6 +30,40 @@ pub(super) fn send(model: &mut Model, delivery: Delivery) -> Vec<Effect> {
     vec![Effect::Act(Action::Send(draft))]
 }
 
+/// What became of a message that was sent from here.
+pub(super) fn news(model: &Model, changes: &Changes<Message>) -> Option<String> {
+    let salt = salt();
+    let ours = changes.put.iter().filter(|(name, _)| name.contains(&salt)).filter_map(|(name, message)| {
+        let phase = message.status.as_ref().map(|status| status.phase).unwrap_or_default();
+        let before = model
+            .subject
+            .messages
+            .get(name)
+            .map(|old| old.status.as_ref().map(|s| s.phase).unwrap_or_default());
+        (before != Some(phase)).then_some((message, phase))
+    });
+    let (message, phase) = ours.last()?;
+    let status = message.status.clone().unwrap_or_default();
+    let to = status.iteration.unwrap_or_else(|| message.spec.agent.clone());
+    Some(match phase {
+        MessagePhase::Pending => match message.spec.delivery {
+            Delivery::Queue => format!("queued for the next iteration of {}", message.spec.agent),
+            Delivery::Steer | Delivery::Interrupt => {
+                format!("sent to {}, not delivered yet", message.spec.agent)
+            }
+        },
+        MessagePhase::Delivered => format!("delivered to {to}"),
+        MessagePhase::Acknowledged => format!("{to} has read your message"),
+        MessagePhase::Failed => format!("not delivered: {}", status.how.unwrap_or_default()),
+        MessagePhase::Expired => format!("not delivered: {to} ended before"),
+    })
+}
+
+/// What the names of this program's messages hold.
+fn salt() -> String {
+    format!("-{:05x}", std::process::id() % 0x10_0000)
+}
+
 /// Under what an unsent message is kept.
 pub(super) fn draft_key(agent: &crate::tui::fleet::Key) -> String {
     format!("message {}/{}", agent.namespace(), agent.name())
@@ -39,8 +73,7 @@ pub(super) fn draft_key(agent: &crate::tui::fleet::Key) -> String {
 fn name(agent: &str, model: &Model) -> String {
     let short: String = agent.chars().take(40).collect();
     let millis = model.now.as_millisecond().max(0);
-    let salt = std::process::id() as i64 % 0x1000;
-    format!("{}-{millis:x}-{salt:03x}{:x}", short.trim_end_matches('-'), model.outbox.len() % 16)
+    format!("{}-{millis:x}{}{:x}", short.trim_end_matches('-'), salt(), model.outbox.len() % 16)
 }
 
 /// The master has answered.

@@ -1,7 +1,5 @@
 //! The first line, the banner, the last line.
 
-use gcluster_types::kinds::message::Delivery;
-use k8s_openapi::jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::Position;
 use ratatui::style::Modifier;
@@ -211,18 +209,4 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
         spans.push(Span::styled(format!(" {hint}  "), theme.dim));
     }
     Line::from(spans)
-}
-
-/// How a delivery is called.
-pub(super) fn delivery(delivery: Delivery) -> &'static str {
-    match delivery {
-        Delivery::Steer => "steer",
-        Delivery::Queue => "queue",
-        Delivery::Interrupt => "interrupt",
-    }
-}
-
-/// An age with its word, or nothing.
-pub(super) fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
-    at.map_or_else(String::new, |at| format!("{} ago", age::since(at, now)))
 }

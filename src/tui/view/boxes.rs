@@ -1,14 +1,12 @@
-//! The message box under a conversation, and the prompt editor in the place of it.
+//! The message box under a conversation.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use super::parts::between;
-use crate::tui::model::{Input, MessageBox, Model, PromptEdit};
+use crate::tui::model::{Input, MessageBox, Model};
 use crate::tui::text;
-use crate::tui::update::prompt_of;
 
 /// Draws what there is.
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
@@ -72,44 +70,4 @@ fn writing(model: &Model, message: &MessageBox, frame: &mut Frame<'_>, area: Rec
     frame.render_widget(sign, Rect { height: below.height.min(1), ..below });
     let inside = Rect { x: below.x + 3, width: below.width.saturating_sub(3), ..below };
     message.editor.draw(frame, inside, theme);
-}
-
-/// The prompt editor; beside it what somebody else has made of the prompt meanwhile.
-pub(super) fn prompt(model: &Model, edit: &PromptEdit, frame: &mut Frame<'_>, area: Rect) {
-    let theme = &model.theme;
-    let Some(theirs) = edit.theirs.as_deref().and_then(prompt_of) else {
-        let (head, rest) = (Rect { height: area.height.min(1), ..area }, below(area, 2));
-        let what = match (&edit.method, edit.saving) {
-            (_, true) => "saving…".to_owned(),
-            (Some(method), _) => {
-                format!("prompt of {method}; the iteration that runs keeps the text it began with")
-            }
-            (None, _) => "prompt; the iteration that runs keeps the text it began with".to_owned(),
-        };
-        frame.render_widget(Line::styled(text::one_line(&what).into_owned(), theme.dim), head);
-        return edit.editor.draw(frame, rest, theme);
-    };
-    let half = area.width / 2;
-    let mine = Rect { width: half.saturating_sub(1), ..area };
-    let other = Rect { x: area.x + half + 1, width: area.width.saturating_sub(half + 1), ..area };
-    for (title, style, area) in
-        [("Yours", theme.person, mine), ("Theirs, on the master now", theme.warn, other)]
-    {
-        frame.render_widget(
-            Line::styled(title, style.patch(theme.strong)),
-            Rect { height: area.height.min(1), ..area },
-        );
-    }
-    edit.editor.draw(frame, below(mine, 2), theme);
-    let lines = text::wrap(&text::sanitize(&theirs), usize::from(other.width.max(1)));
-    frame.render_widget(Paragraph::new(lines.join("\n")).style(theme.text), below(other, 2));
-    for y in area.y..area.y + area.height {
-        let at = Rect { x: area.x + half.saturating_sub(1), y, width: 1, height: 1 };
-        frame.render_widget(Span::styled(theme.glyphs.vertical, theme.border), at);
-    }
-}
-
-fn below(area: Rect, rows: u16) -> Rect {
-    let rows = rows.min(area.height);
-    Rect { y: area.y + rows, height: area.height - rows, ..area }
 }
