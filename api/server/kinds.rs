@@ -69,6 +69,8 @@ pub struct Custom {
     pub definition: String,
     /// The definition is being deleted: nothing new is created.
     pub terminating: bool,
+    /// What clients of a version are warned of that its definition calls deprecated.
+    pub(crate) deprecation: Option<Arc<str>>,
     /// The form in which objects are stored, when it may differ from the one that is served.
     pub(crate) storage: Option<Arc<StorageForm>>,
     /// Where the subresource `scale` finds its values.

@@ -36,7 +36,7 @@ mod status;
 mod transcript;
 mod write;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -75,8 +75,8 @@ struct Inner {
     base: Registry,
     /// All kinds that are served now; a request keeps the one that it began with.
     registry: ArcSwap<Registry>,
-    /// Held while definitions become kinds: one at a time.
-    settling: tokio::sync::Mutex<()>,
+    /// Held while definitions become kinds, one at a time: the revisions of those that did, by name.
+    settling: tokio::sync::Mutex<HashMap<String, u64>>,
     metrics: Metrics,
     closing: watch::Sender<bool>,
 }
@@ -178,7 +178,7 @@ impl Api {
         self.inner.registry.store(next);
     }
 
-    pub(crate) fn settling(&self) -> &tokio::sync::Mutex<()> {
+    pub(crate) fn settling(&self) -> &tokio::sync::Mutex<HashMap<String, u64>> {
         &self.inner.settling
     }
 

@@ -124,9 +124,14 @@ async fn handle(State(api): State<Api>, request: Request<Body>) -> Response {
         Ok(Target::Resource(place)) => {
             let verb = verb(request.method(), &place, &query);
             let resource = place.kind.qualified();
+            let deprecation = place.kind.custom.deprecation.clone();
             let result = match permit(identity, verb, &place) {
                 Ok(()) => resource_answer(&api, identity, verb, place, &query, request).await,
                 Err(error) => Err(error),
+            };
+            let result = match deprecation {
+                Some(text) => result.and_then(|response| warned(response, &[text.to_string()])),
+                None => result,
             };
             (verb, resource, result)
         }

@@ -155,7 +155,6 @@ fn set(
         reason: Some(reason.into()),
         message: Some(message.into()),
         last_transition_time: Some(Time(now)),
-        ..CustomResourceDefinitionCondition::default()
     };
     match conditions.iter_mut().find(|c| c.type_ == name) {
         Some(old) => {

@@ -1,8 +1,9 @@
 //! From the stored definitions to the kinds that are served, and to the status of the definitions.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use gcluster_store::{Key, ListAt};
+use gcluster_store::{Key, ListAt, Listing};
 use gcluster_types::kinds;
 use http::HeaderMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -25,9 +26,15 @@ const ROUNDS: usize = 16;
 /// # Errors
 /// When a status cannot be written.
 pub(crate) async fn settle(api: &Api) -> ApiResult<()> {
-    let _turn = api.settling().lock().await;
+    let mut settled = api.settling().lock().await;
     for _ in 0..ROUNDS {
-        let before = definitions(api);
+        let Ok(listing) = api.store().list(STORED, None, &ListAt::default()) else { return Ok(()) };
+        let stored: HashMap<String, u64> =
+            listing.entries.iter().map(|entry| (entry.key.name.to_string(), entry.revision)).collect();
+        if *settled == stored {
+            return Ok(());
+        }
+        let before = read_all(&listing);
         // Whole seconds, as the API writes them.
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         let mut after = before.clone();
@@ -39,11 +46,16 @@ pub(crate) async fn settle(api: &Api) -> ApiResult<()> {
         let changed: Vec<&CustomResourceDefinition> =
             after.iter().filter(|crd| !before.contains(crd)).collect();
         let mut again = false;
+        *settled = stored;
         for crd in changed {
             match write_status(api, crd).await {
-                Ok(()) => {}
+                // It was written on top of what was looked at, so there is nothing new in it.
+                Ok((name, revision)) => drop(settled.insert(name, revision)),
                 Err(error) if matches!(error.code().as_u16(), 404 | 409) => again = true,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    settled.clear();
+                    return Err(error);
+                }
             }
         }
         if !again {
@@ -86,7 +98,11 @@ pub(crate) async fn now(api: &Api) -> ApiResult<()> {
 
 /// The stored definitions of users.
 pub(super) fn definitions(api: &Api) -> Vec<CustomResourceDefinition> {
-    let Ok(listing) = api.store().list(STORED, None, &ListAt::default()) else { return Vec::new() };
+    let listing = api.store().list(STORED, None, &ListAt::default());
+    listing.map(|listing| read_all(&listing)).unwrap_or_default()
+}
+
+fn read_all(listing: &Listing) -> Vec<CustomResourceDefinition> {
     let read = |entry: &Arc<gcluster_store::Entry>| match serde_json::from_slice(&entry.value) {
         Ok(crd) => Some(crd),
         Err(error) => {
@@ -106,17 +122,20 @@ pub(super) fn write_of(api: &Api, name: &str, subresource: Option<&str>) -> ApiR
     Write::new(&kind, "", name, subresource, &query, &HeaderMap::new())
 }
 
-async fn write_status(api: &Api, crd: &CustomResourceDefinition) -> ApiResult<()> {
+/// Answers the name and the revision that the definition has now.
+async fn write_status(api: &Api, crd: &CustomResourceDefinition) -> ApiResult<(String, u64)> {
     let name = crd.metadata.name.as_deref().unwrap_or_default();
     let mut object: Value = match api.store().get(&Key::new(STORED, "", name)) {
         Some(entry) => {
             serde_json::from_slice(&entry.value).map_err(|error| ApiError::internal(error.to_string()))?
         }
-        None => return Ok(()),
+        None => return Ok((name.to_owned(), 0)),
     };
     // What is there must still be what was looked at: the write is refused otherwise.
     object["metadata"]["resourceVersion"] = crd.metadata.resource_version.clone().into();
     object["status"] =
         serde_json::to_value(&crd.status).map_err(|error| ApiError::internal(error.to_string()))?;
-    write::update(api, write_of(api, name, Some("status"))?, object).await.map(drop)
+    let written = write::update(api, write_of(api, name, Some("status"))?, object).await?;
+    let revision = written.object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    Ok((name.to_owned(), revision.and_then(|revision| revision.parse().ok()).unwrap_or_default()))
 }

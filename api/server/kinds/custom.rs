@@ -192,6 +192,15 @@ pub(crate) fn from_crd(crd: &CustomResourceDefinition, version: &CustomResourceD
         store_resource: format!("{}/{}", crd.spec.group, names.plural),
         view: View::Stored,
         builtin: false,
-        custom: Custom { scale, ..Custom::default() },
+        custom: Custom { scale, deprecation: deprecation(crd, version), ..Custom::default() },
     }
+}
+
+fn deprecation(
+    crd: &CustomResourceDefinition,
+    version: &CustomResourceDefinitionVersion,
+) -> Option<Arc<str>> {
+    let told = version.deprecation_warning.clone();
+    let plain = || format!("{}/{} {} is deprecated", crd.spec.group, version.name, crd.spec.names.kind);
+    version.deprecated.unwrap_or_default().then(|| told.unwrap_or_else(plain).into())
 }

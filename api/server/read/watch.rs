@@ -163,6 +163,7 @@ impl Watch {
             return Some(self.bookmark(revision, true));
         }
         let life = self.kind.custom.life.clone();
+        let mortal = !self.kind.custom.definition.is_empty();
         loop {
             let last = self.until.checked_sub(LAST_BOOKMARK).unwrap_or(self.until);
             let wake =
@@ -183,7 +184,7 @@ impl Watch {
                     }
                 },
                 () = self.closing.wait() => return None,
-                () = life.ended() => {
+                () = life.ended(), if mortal => {
                     // What happened before is still owed.
                     self.ended = true;
                     return match self.watcher.next().now_or_never() {

@@ -113,7 +113,15 @@ impl Node {
                 .entry(name.into())
                 .or_insert_with(|| Node { kind: Type::String, ..Node::default() });
         }
-        self.properties.insert("metadata".into(), meta::object_meta());
+        let own = self.properties.remove("metadata");
+        let mut metadata = meta::object_meta();
+        // A schema may restrict names beyond what all names keep to.
+        for (name, restricted) in own.map(|own| own.properties).unwrap_or_default() {
+            if let Some(field) = metadata.properties.get_mut(&name) {
+                field.all_of.push(restricted);
+            }
+        }
+        self.properties.insert("metadata".into(), metadata);
         self.required.retain(|name| name != "metadata");
         if self.kind == Type::Any {
             self.kind = Type::Object;

@@ -451,3 +451,37 @@ async fn a_rule_that_came_later_holds_back_no_other_change() {
     assert_eq!(server.patch(&path, MERGE, &json!({"spec": {"size": 4}})).await.code, 422);
     assert_eq!(server.patch(&path, MERGE, &json!({"spec": {"size": 2}})).await.code, 200);
 }
+
+#[tokio::test]
+async fn a_schema_may_restrict_names_and_a_version_may_be_deprecated() {
+    let server = Server::start().await;
+    let mut crd = widgets();
+    let version = &mut crd["spec"]["versions"][0];
+    version["deprecated"] = json!(true);
+    version["schema"]["openAPIV3Schema"]["properties"]["metadata"] =
+        json!({"type": "object", "properties": {"name": {"type": "string", "maxLength": 3}}});
+    let made = server.post(CRDS, &crd).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let short = server.post(WIDGETS, &widget("abc")).await;
+    assert_eq!(short.code, 201, "{}", short.text);
+    assert_eq!(short.headers["warning"], "299 - \"example.com/v1 Widget is deprecated\"");
+    let long = server.post(WIDGETS, &widget("abcd")).await;
+    assert_eq!(
+        (long.code.as_u16(), &long.json["details"]["causes"][0]["field"]),
+        (422, &json!("metadata.name"))
+    );
+    let mut more = widgets();
+    more["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["metadata"] =
+        json!({"type": "object", "properties": {"labels": {"type": "object"}}});
+    let refused = server.call(Method::POST, &format!("{CRDS}?dryRun=All"), &[], &more.to_string()).await;
+    assert!(refused.text.contains("must not specify anything other than name"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_definition_serves_nothing() {
+    let server = Server::start().await;
+    let tried = server.post(&format!("{CRDS}?dryRun=All"), &widgets()).await;
+    assert_eq!(tried.code, 201, "{}", tried.text);
+    assert_eq!(server.get(WIDGETS).await.code, 404);
+    assert_eq!(server.get(&format!("{CRDS}/widgets.example.com")).await.code, 404);
+}
