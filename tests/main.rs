@@ -17,5 +17,6 @@ mod kubectl_read;
 mod kubectl_write;
 mod line_protocol;
 mod master_process;
+mod messages;
 mod readme;
 mod support;

@@ -14,6 +14,8 @@ pub const EXECUTOR_FINALIZER: &str = "gcluster.dev/executor";
 pub const MANAGER_APPLY: &str = "gcluster";
 /// Field manager of `gcluster stop`, `start`, `pause` and `restart`.
 pub const MANAGER_RUN: &str = "gcluster-run";
+/// Field manager of `gcluster send`.
+pub const MANAGER_SEND: &str = "gcluster-send";
 /// Field manager of the revision controller.
 pub const MANAGER_REVISION: &str = "gcluster-revision";
 /// Field manager of the executor.

@@ -1,7 +1,7 @@
 //! `gcluster describe`: an object in words, with what belongs to it.
 
 use clap::Args;
-use gcluster_types::{Agent, AgentRevision, Iteration};
+use gcluster_types::{Agent, AgentRevision, Iteration, Message};
 use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -78,10 +78,14 @@ async fn describe(connection: &Connection, resource: &Resource, object: &Value) 
         let agent: Agent = typed(object)?;
         let active = active(connection, object, &agent).await?;
         let around = render::agent::Around { active: &active, events: &events, now };
-        return Ok(render::agent::describe(&agent, around));
+        let messages = messages(connection, &agent).await?;
+        return Ok(render::agent::describe(&agent, around) + &render::message::section(&messages, now));
     }
     if resource.is("Iteration") {
         return Ok(render::iteration::describe(&typed::<Iteration>(object)?, &events, now));
+    }
+    if resource.is("Message") {
+        return Ok(render::message::describe(&typed::<Message>(object)?, &events, now));
     }
     Ok(render::revision::describe_any(object, &events, now))
 }
@@ -100,6 +104,19 @@ async fn active(connection: &Connection, object: &Value, agent: &Agent) -> Resul
         }
     }
     Ok(found)
+}
+
+/// The messages to an agent. A master that does not serve them has none.
+async fn messages(connection: &Connection, agent: &Agent) -> Result<Vec<Message>> {
+    let namespace = crate::client::escape(agent.metadata.namespace.as_deref().unwrap_or_default());
+    let name = agent.metadata.name.as_deref().unwrap_or_default();
+    let selector = crate::client::query(&[("fieldSelector", &format!("spec.agent={name}"))]);
+    let path = format!("/apis/gcluster.dev/v1alpha1/namespaces/{namespace}/messages{selector}");
+    match connection.get(&path, JSON).await {
+        Ok(list) => objects::items(list).iter().map(typed).collect(),
+        Err(failure) if failure.kind == Kind::NotFound => Ok(Vec::new()),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn typed<T: DeserializeOwned>(object: &Value) -> Result<T> {

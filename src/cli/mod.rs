@@ -22,6 +22,7 @@ mod output;
 mod pidfile;
 mod run_state;
 mod steer;
+mod send;
 mod transcript;
 mod up;
 mod version;
@@ -118,6 +119,7 @@ enum Command {
     Describe(describe::DescribeArgs),
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
+    Send(send::SendArgs),
     Wait(wait::WaitArgs),
     Edit(edit::EditArgs),
     Delete(delete::DeleteArgs),
@@ -166,6 +168,7 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Describe(args) => describe::run(&globals, args).await,
         Command::Logs(args) => logs::run(&globals, args).await,
         Command::Events(args) => events::run(&globals, args).await,
+        Command::Send(args) => send::run(&globals, args).await,
         Command::Wait(args) => wait::run(&globals, args).await,
         Command::Edit(args) => edit::run(&globals, args).await,
         Command::Delete(args) => delete::run(&globals, args).await,

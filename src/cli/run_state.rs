@@ -86,15 +86,17 @@ async fn set_run(globals: &Globals, agents: &[String], run: &str, done: &str) ->
 }
 
 /// An agent that was found.
-struct Agent<'a> {
+pub(super) struct Agent<'a> {
     connection: &'a Connection,
     path: String,
-    name: String,
+    /// Name of the object.
+    pub(super) name: String,
     object: Value,
 }
 
 impl<'a> Agent<'a> {
-    async fn find(connection: &'a Connection, typed: &str) -> Result<Self> {
+    /// Finds it under the name of the object or the one that its author wrote.
+    pub(super) async fn find(connection: &'a Connection, typed: &str) -> Result<Self> {
         let typed =
             ["agent/", "agents/", "ag/"].iter().find_map(|kind| typed.strip_prefix(kind)).unwrap_or(typed);
         let name = gcluster_types::names::object_name(typed).unwrap_or_else(|_| typed.to_owned());

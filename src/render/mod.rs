@@ -9,6 +9,7 @@ pub mod config;
 pub mod event;
 pub mod fields;
 pub mod iteration;
+pub mod message;
 pub mod revision;
 pub mod transcript;
 
