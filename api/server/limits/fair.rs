@@ -27,10 +27,15 @@ pub(crate) enum Class {
 }
 
 const CLASSES: [Class; 3] = [Class::Read, Class::List, Class::Write];
+/// Seats of one client while others are active: reads keep a core busy each, writes mostly wait for the disk.
+const CONTENDED_READS: usize = 2;
+const CONTENDED_WRITES: usize = 4;
 /// A client counts as active for this long after its last request.
 const ACTIVE: Duration = Duration::from_secs(1);
 /// How often it is counted who is active.
 const COUNTED: Duration = Duration::from_millis(100);
+/// Requests in that time above which a client lets others go first.
+const MANY: u64 = 20;
 /// Clients that are told apart at once; further ones share one place.
 const MAX_CLIENTS: usize = 1024;
 
@@ -72,6 +77,9 @@ struct Seen {
     name: String,
     last: Instant,
     requests: u64,
+    /// Of them, those since it was counted last, and those in the time before.
+    window: u64,
+    before: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,15 +119,15 @@ impl Drop for Waiting<'_> {
 impl Fair {
     pub(crate) fn new(limits: &Limits) -> Self {
         let seats = |total: usize, contended: usize| Seats {
-            total,
-            contended,
+            total: total.max(1),
+            contended: contended.clamp(1, total.max(1)),
             queue: limits.queue_per_client,
             queues: limits.queues,
         };
         let lanes = [
-            Lane::new(seats(limits.reads, limits.reads.div_ceil(4))),
+            Lane::new(seats(limits.reads, CONTENDED_READS)),
             Lane::new(seats(limits.lists, limits.lists)),
-            Lane::new(seats(limits.writes, limits.writes.div_ceil(4))),
+            Lane::new(seats(limits.writes, CONTENDED_WRITES)),
         ];
         let state = State {
             lanes,
@@ -136,6 +144,25 @@ impl Fair {
     /// # Errors
     /// 429 when too many requests of this client wait already, or the turn does not come in time.
     pub(crate) async fn enter(&self, caller: &Caller, connection: u64, class: Class) -> ApiResult<Permit> {
+        let permit = self.turn(caller, connection, class).await?;
+        // With its seat taken, a client that keeps many busy lets everything go first that is ready by now.
+        // So there is never more of it in the runtime's queue than it has seats.
+        if self.is_greedy(permit.client) {
+            tokio::task::yield_now().await;
+        }
+        Ok(permit)
+    }
+
+    /// Does a client ask for much while others are active?
+    fn is_greedy(&self, client: u64) -> bool {
+        let state = self.lock();
+        let lately = state.clients.get(&client).map_or(0, |seen| seen.window.max(seen.before));
+        let at_once =
+            || state.lanes.iter().map(|lane| lane.of(client)).map(|(running, queued)| running + queued);
+        state.contended && (lately > MANY || at_once().sum::<usize>() > 2)
+    }
+
+    async fn turn(&self, caller: &Caller, connection: u64, class: Class) -> ApiResult<Permit> {
         let cost = match class {
             Class::Read => 1,
             Class::Write => 4,
@@ -242,11 +269,20 @@ impl State {
             name: if key == 0 { "others".into() } else { caller.name().into() },
             last: now,
             requests: 0,
+            window: 0,
+            before: 0,
         });
         seen.last = now;
         seen.requests += 1;
-        if new || now.duration_since(self.counted) >= COUNTED {
+        seen.window += 1;
+        let due = now.duration_since(self.counted) >= COUNTED;
+        if due {
             self.counted = now;
+            for seen in self.clients.values_mut() {
+                seen.before = std::mem::take(&mut seen.window);
+            }
+        }
+        if new || due {
             self.clients.retain(|_, seen| now.duration_since(seen.last) < 60 * ACTIVE);
             self.contended =
                 self.clients.values().filter(|seen| now.duration_since(seen.last) < ACTIVE).nth(1).is_some();

@@ -84,8 +84,7 @@ impl<T> Lane<T> {
     }
 
     /// Requests at work and waiting of one client.
-    #[cfg(test)]
-    fn of(&self, client: u64) -> (usize, usize) {
+    pub(crate) fn of(&self, client: u64) -> (usize, usize) {
         self.clients.get(&client).map_or((0, 0), |client| (client.running, client.queued))
     }
 

@@ -125,6 +125,14 @@ impl Caller {
         self.key
     }
 
+    /// Those of its connections that are mostly quiet, as a person's or a controller's are: a client of
+    /// their own, because a flood of the same program is not their fault.
+    pub(crate) fn of_quiet(&self) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (self.key, "quiet").hash(&mut hasher);
+        Self { key: hasher.finish().max(1), name: self.name.clone() }
+    }
+
     /// For people: identity and program.
     pub(crate) fn name(&self) -> &str {
         &self.name

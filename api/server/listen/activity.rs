@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -16,7 +17,12 @@ pub(crate) struct Activity {
     begun: AtomicU64,
     open: AtomicU64,
     last: Mutex<Instant>,
+    /// Requests in a row that came after a pause.
+    pauses: AtomicU64,
 }
+
+/// A connection without a request for this long paused: a client that floods never does.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A request, from its head to the last byte of its answer.
 #[derive(Debug)]
@@ -24,13 +30,27 @@ pub(crate) struct Busy(Arc<Activity>);
 
 impl Activity {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { begun: AtomicU64::new(0), open: AtomicU64::new(0), last: Mutex::new(Instant::now()) })
+        Arc::new(Self {
+            begun: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            last: Mutex::new(Instant::now()),
+            pauses: AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        match self.idle_since() {
+            Some(since) if since.elapsed() >= PAUSE => self.pauses.fetch_add(1, Ordering::Relaxed),
+            _ => self.pauses.swap(0, Ordering::Relaxed),
+        };
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// True when the last requests all came after a pause. One alone may be chance.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.pauses.load(Ordering::Relaxed) >= 2
     }
 
     /// Requests that began so far.

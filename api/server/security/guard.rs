@@ -124,7 +124,12 @@ async fn limited(
             Ok(next.run(request).await.map(|body| Holding::wrap(body, counted)))
         }
         Work::Turn(class) => {
-            let connection = request.extensions().get::<Peer>().map_or(0, |peer| peer.seat.number());
+            let peer = request.extensions().get::<Peer>();
+            let connection = peer.map_or(0, |peer| peer.seat.number());
+            let caller = match peer.is_some_and(|peer| peer.activity.is_quiet()) {
+                true => caller.of_quiet(),
+                false => caller,
+            };
             let request = match class {
                 Class::Write => read_first(request).await?,
                 _ => request,

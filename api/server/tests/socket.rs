@@ -205,3 +205,31 @@ async fn one_port_takes_tls_and_plain_http_and_ends_in_spite_of_idle_clients() {
     timeout(LIMIT, watch.read_to_end(&mut rest)).await.unwrap().unwrap();
     assert!(rest.ends_with(b"0\r\n\r\n"), "a watch ends as a complete answer");
 }
+
+#[tokio::test]
+async fn both_identities_are_told_the_truth_about_themselves() {
+    let listening = Listening::start().await;
+    for (file, user) in [("admin.token", "gcluster-admin"), ("viewer.token", "gcluster-viewer")] {
+        let token = format!("Bearer {}", listening.token(file));
+        let token = [("authorization", token.as_str())];
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let (code, who) = listening.http("POST", path, &token, "{}").await;
+        assert_eq!((code, &who["status"]["userInfo"]["username"]), (201, &user.into()), "{who}");
+        for (verb, group, resource, target, method) in [
+            ("list", "gcluster.dev", "agents", AGENTS, "GET"),
+            ("deletecollection", "gcluster.dev", "agents", AGENTS, "DELETE"),
+            ("list", "", "secrets", "/api/v1/namespaces/default/secrets", "GET"),
+            ("list", "", "configmaps", "/api/v1/namespaces/default/configmaps", "GET"),
+        ] {
+            let review = serde_json::json!({"spec": {"resourceAttributes":
+                {"verb": verb, "group": group, "resource": resource, "namespace": "default"}}});
+            let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+            let review = listening.http("POST", path, &token, &review.to_string()).await.1;
+            let (code, answer) = listening.http(method, target, &token, "").await;
+            let allowed = review["status"]["allowed"].as_bool().unwrap();
+            assert_eq!(allowed, code == 200, "{user} {verb} {resource}: {review} {answer}");
+            assert_eq!(allowed, user == "gcluster-admin" || (method == "GET" && resource != "secrets"));
+        }
+    }
+    listening.stop().await;
+}
