@@ -174,7 +174,9 @@ pub(crate) async fn answer(
 
 async fn body(request: Request<Body>) -> ApiResult<Value> {
     let media = negotiate::content_type(request.headers());
-    let bytes = negotiate::read(request.into_body(), MAX_OBJECT).await?;
+    let (parts, body) = request.into_parts();
+    let bytes = negotiate::read(body, MAX_OBJECT).await?;
+    let bytes = negotiate::coding::decoded(&parts.headers, bytes, MAX_OBJECT).await?;
     negotiate::parse(&media, &bytes)
 }
 

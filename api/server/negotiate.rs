@@ -1,5 +1,8 @@
 //! What a client sends and what it wants back.
 
+pub(crate) mod coding;
+mod strict;
+
 use std::time::Duration;
 
 use axum::body::Body;
@@ -109,27 +112,37 @@ pub(crate) fn content_type(headers: &HeaderMap) -> String {
 /// # Errors
 /// 415 for other media types, 400 for what cannot be read.
 pub(crate) fn parse(content_type: &str, bytes: &[u8]) -> ApiResult<Value> {
+    parse_strictly(content_type, bytes).map(|(value, _)| value)
+}
+
+/// The same, with the paths of the keys that come twice.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_strictly(content_type: &str, bytes: &[u8]) -> ApiResult<(Value, Vec<String>)> {
     let text = match content_type {
         "application/json" => return json(bytes),
         media if media.ends_with("+json") => return json(bytes),
-        protobuf::MEDIA_TYPE => return protobuf::decode(bytes),
+        protobuf::MEDIA_TYPE => return protobuf::decode(bytes).map(|object| (object, Vec::new())),
         "application/yaml" | "text/yaml" | "application/x-yaml" | "application/apply-patch+yaml" => bytes,
-        other => {
-            return Err(ApiError::unsupported_media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml; got {other}"
-            )));
+        _ => {
+            return Err(ApiError::unsupported_media_type(
+                "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            ));
         }
     };
     // JSON is what nearly every client sends under the YAML types too, and is read a good deal faster.
-    if let Ok(value) = serde_json::from_slice(text) {
-        return Ok(value);
+    if let Ok(read) = json(text) {
+        return Ok(read);
     }
-    serde_yaml::from_slice(text)
+    strict::read(serde_yaml::Deserializer::from_slice(text))
         .map_err(|error| ApiError::bad_request(format!("the body is not valid YAML: {error}")))
 }
 
-fn json(bytes: &[u8]) -> ApiResult<Value> {
-    serde_json::from_slice(bytes)
+fn json(bytes: &[u8]) -> ApiResult<(Value, Vec<String>)> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    strict::read(&mut reader)
+        .and_then(|read| reader.end().map(|()| read))
         .map_err(|error| ApiError::bad_request(format!("the body is not valid JSON: {error}")))
 }
 

@@ -11,12 +11,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::audit::Wrote;
 use crate::identity::Identity;
 use crate::kinds::Kind;
-use crate::negotiate::{self, Accepted};
+use crate::negotiate::{self, Accepted, coding};
 use crate::query::{Query, decode};
 use crate::selector::Selector;
 use crate::status::{self, ApiError, ApiResult};
@@ -93,9 +93,9 @@ fn tail_of(kind: Arc<Kind>, namespace: Option<String>, tail: &[&str]) -> Option<
 pub(crate) fn verb(method: &Method, place: &Place, query: &Query) -> &'static str {
     let one = place.name.is_some();
     match *method {
-        Method::GET | Method::HEAD if one => "get",
-        Method::GET | Method::HEAD if query.flag("watch") => "watch",
-        Method::GET | Method::HEAD => "list",
+        Method::GET if one => "get",
+        Method::GET if query.flag("watch") => "watch",
+        Method::GET => "list",
         Method::POST => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
@@ -115,6 +115,7 @@ async fn handle(State(api): State<Api>, request: Request<Body>) -> Response {
     let identity = request.extensions().get::<Identity>().copied().unwrap_or(Identity::Master);
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let path = request.uri().path().to_owned();
+    let gzip = request.method() == Method::GET && coding::takes_gzip(request.headers());
     let (verb, resource, result) = match Target::parse(&api, &path) {
         Err(error) => ("", String::new(), Err(error)),
         Ok(Target::Info(page)) => {
@@ -136,7 +137,10 @@ async fn handle(State(api): State<Api>, request: Request<Body>) -> Response {
             (verb, resource, result)
         }
     };
-    let response = result.unwrap_or_else(IntoResponse::into_response);
+    let mut response = result.unwrap_or_else(IntoResponse::into_response);
+    if gzip {
+        response = coding::encoded(response).await;
+    }
     api.metrics().request(verb, &resource, response.status().as_u16());
     tracing::debug!(
         verb,
@@ -197,7 +201,9 @@ async fn resource_answer(
         return match verb {
             "get" => transcript::read(api, &kind, ns, object_name, query),
             _ => {
-                let lines = negotiate::read(body, transcript::MAX_APPEND).await?;
+                let limit = transcript::MAX_APPEND;
+                let lines = negotiate::read(body, limit).await?;
+                let lines = coding::decoded(&parts.headers, lines, limit).await?;
                 transcript::append(api, &kind, ns, object_name, query, lines).await
             }
         };
@@ -216,13 +222,15 @@ async fn resource_answer(
         _ => {}
     }
     let is_bundle = kind.plural == "bundles" && kind.verbs == ["create"];
-    let bytes = negotiate::read(body, if is_bundle { MAX_BUNDLE } else { MAX_OBJECT }).await?;
-    let write = Write::new(&kind, ns, object_name, subresource.as_deref(), query, &parts.headers)?;
+    let limit = if is_bundle { MAX_BUNDLE } else { MAX_OBJECT };
+    let bytes = coding::decoded(&parts.headers, negotiate::read(body, limit).await?, limit).await?;
+    let mut write = Write::new(&kind, ns, object_name, subresource.as_deref(), query, &parts.headers)?;
     let dry_run = write.dry_run;
     let media = negotiate::content_type(&parts.headers);
     match verb {
         "create" if is_bundle => {
-            let body = negotiate::parse(&media, &bytes)?;
+            let (body, twice) = negotiate::parse_strictly(&media, &bytes)?;
+            write.duplicates = twice;
             let (answer, warnings) = write::bundle(api, write, body, query.flag("force")).await?;
             let items = answer["results"].as_array();
             if !dry_run && items.into_iter().flatten().any(|item| item["kind"] == crd::KIND) {
@@ -233,18 +241,20 @@ async fn resource_answer(
             warned(response, &warnings)
         }
         "create" => {
-            let object = negotiate::parse(&media, &bytes)?;
+            let (object, twice) = negotiate::parse_strictly(&media, &bytes)?;
+            write.duplicates = twice;
             let done = write::create(api, write, object).await?;
             written(&kind, crd::settled(api, &kind, dry_run, done).await?, accepted)
         }
         "update" => {
-            let object = negotiate::parse(&media, &bytes)?;
+            let (object, twice) = negotiate::parse_strictly(&media, &bytes)?;
+            write.duplicates = twice;
             let done = write::update(api, write, object).await?;
             written(&kind, crd::settled(api, &kind, dry_run, done).await?, accepted)
         }
         "patch" => {
             let named = query.has("fieldManager");
-            let patch = Patch::parse(&write, &media, &bytes, query.flag("force"), named)?;
+            let patch = Patch::parse(&mut write, &media, &bytes, query.flag("force"), named)?;
             let done = write::patch(api, write, patch).await?;
             written(&kind, crd::settled(api, &kind, dry_run, done).await?, accepted)
         }
@@ -253,7 +263,7 @@ async fn resource_answer(
                 true => Value::Null,
                 false => negotiate::parse(&media, &bytes)?,
             };
-            let options = write::DeleteOptions::parse(&body, query.get("propagationPolicy"))?;
+            let options = write::DeleteOptions::parse(&body, query)?;
             if verb == "delete" {
                 let done = write::delete(api, write, options).await?;
                 let done = crd::settled(api, &kind, dry_run, done).await?;
@@ -265,11 +275,15 @@ async fn resource_answer(
                 return read::encoded(StatusCode::OK, &answer, accepted.yaml);
             }
             let selector = Selector::parse(&kind, query.get("labelSelector"), query.get("fieldSelector"))?;
-            write::delete_collection(api, write, namespace.as_deref(), &selector, options).await?;
+            let items = write::delete_collection(api, write, namespace.as_deref(), &selector, options).await?;
             if kind.is_definition() {
                 crd::settle_soon(api).await?;
             }
-            read::encoded(StatusCode::OK, &status::deleted(&kind, "", ""), accepted.yaml)
+            let answer = json!({
+                "apiVersion": kind.api_version(), "kind": kind.list_kind, "items": items,
+                "metadata": {"resourceVersion": api.store().revision().to_string()},
+            });
+            read::encoded(StatusCode::OK, &answer, accepted.yaml)
         }
     }
 }

@@ -51,17 +51,23 @@ pub(crate) async fn answer(api: &Api, request: Request<'_>, body: Body) -> ApiRe
     }
     let bytes = negotiate::read(body, MAX_OBJECT).await?;
     let media = negotiate::content_type(headers);
-    let write = Write::new(kind, namespace, name, None, query, headers)?;
+    let mut write = Write::new(kind, namespace, name, None, query, headers)?;
     let wanted = match verb {
         "update" => negotiate::parse(&media, &bytes)?,
-        _ => patched(&write, scale, &media, &bytes, query)?,
+        _ => patched(&mut write, scale, &media, &bytes, query)?,
     };
     let change = change(kind, name, paths, &wanted)?;
     let done = write::patch(api, write, Patch::Merge(change)).await?;
     read::encoded(StatusCode::OK, &of(paths, &done.object)?, accepted.yaml)
 }
 
-fn patched(write: &Write, mut scale: Value, media: &str, body: &[u8], query: &Query) -> ApiResult<Value> {
+fn patched(
+    write: &mut Write,
+    mut scale: Value,
+    media: &str,
+    body: &[u8],
+    query: &Query,
+) -> ApiResult<Value> {
     // What a patch does not name is no precondition.
     if let Some(metadata) = scale["metadata"].as_object_mut() {
         metadata.remove("resourceVersion");

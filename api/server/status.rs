@@ -62,6 +62,12 @@ impl Cause {
         Self::new(field, "FieldValueForbidden", format!("Forbidden: {why}"))
     }
 
+    /// A value that is none of those supported.
+    pub(crate) fn unsupported(field: &str, shown: &str, supported: &str) -> Self {
+        let message = format!("Unsupported value: {shown:?}: supported values: {supported}");
+        Self::new(field, "FieldValueNotSupported", message)
+    }
+
     fn to_json(&self) -> Value {
         json!({"reason": self.reason, "message": self.message, "field": self.field})
     }
@@ -194,6 +200,15 @@ impl ApiError {
         let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).about(kind, name);
         error.0.details.insert("kind".into(), kind.kind.as_str().into());
         error.causes(causes)
+    }
+
+    /// Options of a request that contradict each other or are not supported.
+    pub(crate) fn invalid_options(options: &str, cause: Cause) -> Self {
+        let message = format!("{options}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
+        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
+        error.0.details.insert("group".into(), "meta.k8s.io".into());
+        error.0.details.insert("kind".into(), options.into());
+        error.causes(&[cause])
     }
 
     /// A JSON patch that does not fit the object.

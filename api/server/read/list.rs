@@ -15,7 +15,7 @@ use crate::kinds::Kind;
 use crate::negotiate::{Accepted, Form};
 use crate::query::Query;
 use crate::selector::Selector;
-use crate::status::{ApiError, ApiResult};
+use crate::status::{ApiError, ApiResult, Cause};
 use crate::write::served;
 use crate::{Api, table};
 
@@ -47,9 +47,12 @@ fn state(api: &Api, query: &Query, limit: Option<usize>) -> ApiResult<ListAt> {
     let version = query.number("resourceVersion")?;
     let how = query.get("resourceVersionMatch");
     if !query.get("continue").is_empty() {
-        if !how.is_empty() || version.is_some_and(|version| version != 0) {
+        if !how.is_empty() {
+            return Err(forbidden("resourceVersionMatch is forbidden when continue is provided"));
+        }
+        if version.is_some_and(|version| version != 0) {
             return Err(ApiError::bad_request(
-                "resourceVersion and resourceVersionMatch are forbidden when continue is provided",
+                "specifying resource version is not allowed when using continue",
             ));
         }
         let from = Continue::decode(query.get("continue"))?;
@@ -59,12 +62,10 @@ fn state(api: &Api, query: &Query, limit: Option<usize>) -> ApiResult<ListAt> {
     let current = api.store().revision();
     match (version, how) {
         (None, "") | (Some(0), "" | "NotOlderThan") => Ok(newest),
-        (None, _) => {
-            Err(ApiError::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"))
+        (None, _) => Err(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided")),
+        (Some(0), "Exact") => {
+            Err(forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
         }
-        (Some(0), "Exact") => Err(ApiError::bad_request(
-            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-        )),
         (Some(asked), "" | "NotOlderThan" | "Exact") if asked > current => {
             Err(ApiError::too_new(asked, current))
         }
@@ -72,10 +73,16 @@ fn state(api: &Api, query: &Query, limit: Option<usize>) -> ApiResult<ListAt> {
         // Without a match rule a page shows exactly the state that was asked for, a whole list one no older.
         (Some(asked), "") if limit.is_some() => Ok(ListAt { revision: Some(asked), ..newest }),
         (Some(_), "" | "NotOlderThan") => Ok(newest),
-        (Some(_), other) => Err(ApiError::bad_request(format!(
-            "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-        ))),
+        (Some(_), other) => {
+            let supported = r#""Exact", "NotOlderThan", """#;
+            let cause = Cause::unsupported("resourceVersionMatch", other, supported);
+            Err(ApiError::invalid_options("ListOptions", cause))
+        }
     }
+}
+
+fn forbidden(why: &str) -> ApiError {
+    ApiError::invalid_options("ListOptions", Cause::forbidden("resourceVersionMatch", why))
 }
 
 /// Lists a resource, or one namespace of it.
@@ -86,6 +93,10 @@ pub(crate) fn list(
     query: &Query,
     accepted: Accepted,
 ) -> ApiResult<Response> {
+    if query.has("sendInitialEvents") {
+        let cause = Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+        return Err(ApiError::invalid_options("ListOptions", cause));
+    }
     let selector = Selector::parse(kind, query.get("labelSelector"), query.get("fieldSelector"))?;
     let limit = query.number("limit")?.filter(|limit| *limit > 0);
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));

@@ -22,7 +22,7 @@ use crate::metrics::Watching;
 use crate::negotiate::{Accepted, Form};
 use crate::query::Query;
 use crate::selector::Selector;
-use crate::status::{ApiError, ApiResult};
+use crate::status::{ApiError, ApiResult, Cause};
 use crate::{Api, Closing};
 
 /// How often a bookmark is sent when something happened.
@@ -74,14 +74,12 @@ pub(crate) fn watch(
     let streaming = query.has("sendInitialEvents");
     let wants_initial = query.flag("sendInitialEvents");
     if streaming && how != "NotOlderThan" {
-        return Err(ApiError::bad_request(
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ));
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        return Err(ApiError::invalid_options("ListOptions", Cause::forbidden("resourceVersionMatch", why)));
     }
     if !streaming && !how.is_empty() {
-        return Err(ApiError::bad_request(
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ));
+        let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        return Err(ApiError::invalid_options("ListOptions", Cause::forbidden("resourceVersionMatch", why)));
     }
     let store = api.store();
     let current = store.revision();

@@ -85,7 +85,7 @@ async fn initial_events_end_with_a_marked_bookmark() {
     assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
     server.create("b").await;
     watch.expect("ADDED", "b").await;
-    assert_eq!(server.get(&format!("{AGENTS}?watch=true&sendInitialEvents=true")).await.code, 400);
+    assert_eq!(server.get(&format!("{AGENTS}?watch=true&sendInitialEvents=true")).await.code, 422);
 }
 
 #[tokio::test]

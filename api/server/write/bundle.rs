@@ -14,10 +14,12 @@ const MAX_ITEMS: usize = 100_000;
 /// Applies every item under the field manager of the write. Answers the Bundle with a result per item.
 pub(crate) async fn bundle(
     api: &Api,
-    write: Write,
+    mut write: Write,
     body: Value,
     force: bool,
 ) -> ApiResult<(Value, Vec<String>)> {
+    let twice = std::mem::take(&mut write.duplicates);
+    let mut warnings = write.remark(twice.iter().map(|path| format!("duplicate field {path:?}")).collect())?;
     let Value::Object(mut body) = body else {
         return Err(ApiError::bad_request("the body must be a Bundle"));
     };
@@ -57,7 +59,6 @@ pub(crate) async fn bundle(
         Ok((changed.then(|| tx.revision()), results))
     })
     .await?;
-    let mut warnings = Vec::new();
     let mut shown = Vec::with_capacity(results.len());
     for (index, (item, written)) in results.into_iter().enumerate() {
         super::after(api, &item.kind, &written, dry_run).await;
@@ -111,5 +112,10 @@ fn item_write(api: &Api, write: &Write, index: usize, item: Value) -> ApiResult<
         kind,
         ..write.clone()
     };
+    // What was exported applies again, whatever version it was of.
+    let mut item = item;
+    if let Some(metadata) = item.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
     Ok((item_write, item))
 }

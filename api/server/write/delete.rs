@@ -3,62 +3,11 @@
 use gcluster_store::Transaction;
 use serde_json::{Value, json};
 
+use super::options::{DeleteOptions, Propagation};
 use super::{Change, Live, Write, Written, after, live, set_revision, stored, text, transact};
-use crate::{Api, crd};
 use crate::selector::Selector;
 use crate::status::{ApiError, ApiResult};
-
-/// What happens to the objects that the deleted one owns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Propagation {
-    /// They are collected afterwards.
-    #[default]
-    Background,
-    /// They are collected first.
-    Foreground,
-    /// They stay, without an owner.
-    Orphan,
-}
-
-/// The body of a DELETE with what the query says.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct DeleteOptions {
-    uid: Option<String>,
-    resource_version: Option<String>,
-    propagation: Propagation,
-    dry_run: bool,
-}
-
-impl DeleteOptions {
-    /// Reads a body that may be absent.
-    pub(crate) fn parse(body: &Value, propagation: &str) -> ApiResult<Self> {
-        let named = |path: &str| body.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let propagation = match (
-            body["propagationPolicy"].as_str().unwrap_or(propagation),
-            &body["orphanDependents"],
-        ) {
-            ("Orphan", _) | ("", Value::Bool(true)) => Propagation::Orphan,
-            ("Foreground", _) => Propagation::Foreground,
-            ("" | "Background", _) => Propagation::Background,
-            (other, _) => {
-                return Err(ApiError::bad_request(format!(
-                    "propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
-                )));
-            }
-        };
-        let dry_run = match body["dryRun"].as_array().map(Vec::as_slice) {
-            None | Some([]) => false,
-            Some([Value::String(all)]) if all == "All" => true,
-            Some(_) => return Err(ApiError::bad_request("dryRun: supported values: \"All\"")),
-        };
-        Ok(Self {
-            uid: named("/preconditions/uid"),
-            resource_version: named("/preconditions/resourceVersion"),
-            propagation,
-            dry_run,
-        })
-    }
-}
+use crate::{Api, crd};
 
 /// Deletes an object, or marks it when something holds it.
 pub(crate) async fn delete(api: &Api, mut write: Write, options: DeleteOptions) -> ApiResult<Written> {
@@ -72,14 +21,14 @@ pub(crate) async fn delete(api: &Api, mut write: Write, options: DeleteOptions) 
     Ok(written)
 }
 
-/// Deletes every selected object of a resource in one transaction.
+/// Deletes every selected object of a resource in one transaction; answers them as they were at last.
 pub(crate) async fn delete_collection(
     api: &Api,
     mut write: Write,
     namespace: Option<&str>,
     selector: &Selector,
     options: DeleteOptions,
-) -> ApiResult<usize> {
+) -> ApiResult<Vec<Value>> {
     write.dry_run |= options.dry_run;
     let all = transact(api, write.dry_run, |tx| {
         let mut all = Vec::new();
@@ -99,7 +48,7 @@ pub(crate) async fn delete_collection(
     for written in &all {
         after(api, &write.kind, written, write.dry_run).await;
     }
-    Ok(all.len())
+    Ok(all.into_iter().map(|written| written.object).collect())
 }
 
 fn delete_in(
@@ -157,6 +106,10 @@ fn delete_in(
     if !marked {
         object["metadata"]["deletionTimestamp"] = write.now.as_str().into();
         object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        // A controller that compares generations sees that something was asked for.
+        if let Some(generation) = object["metadata"]["generation"].as_i64() {
+            object["metadata"]["generation"] = generation.saturating_add(1).into();
+        }
         if namespace {
             object["status"]["phase"] = "Terminating".into();
         }

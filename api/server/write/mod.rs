@@ -9,6 +9,7 @@ mod bundle;
 mod create;
 mod delete;
 mod early;
+mod options;
 mod patch;
 mod prepare;
 mod update;
@@ -22,7 +23,8 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use bundle::bundle;
 pub(crate) use create::create;
-pub(crate) use delete::{DeleteOptions, delete, delete_collection};
+pub(crate) use delete::{delete, delete_collection};
+pub(crate) use options::DeleteOptions;
 pub(crate) use patch::{Patch, patch};
 pub(crate) use update::update;
 
@@ -50,6 +52,8 @@ pub(crate) struct Write {
     pub(crate) api_version: String,
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
+    /// Paths of the keys that the body gives twice.
+    pub(crate) duplicates: Vec<String>,
     pub(crate) now: String,
 }
 
@@ -105,6 +109,7 @@ impl Write {
             api_version: kind.api_version(),
             dry_run: query.dry_run()?,
             validation: query.field_validation()?,
+            duplicates: Vec::new(),
             now: seconds(Timestamp::now()),
         })
     }

@@ -23,31 +23,33 @@ pub(crate) enum Patch {
 impl Patch {
     /// Reads the body of a PATCH by its media type.
     pub(crate) fn parse(
-        write: &Write,
+        write: &mut Write,
         media: &str,
         body: &[u8],
         force: bool,
         named: bool,
     ) -> ApiResult<Self> {
+        let builtin = write.kind.builtin;
+        let mut read = || {
+            let (value, twice) = negotiate::parse_strictly(media, body)?;
+            write.duplicates = twice;
+            Ok::<_, ApiError>(value)
+        };
         match media {
-            "application/merge-patch+json" | "application/json" => {
-                Ok(Self::Merge(negotiate::parse(media, body)?))
-            }
-            "application/json-patch+json" => Ok(Self::Json(negotiate::parse(media, body)?)),
-            "application/strategic-merge-patch+json" if write.kind.builtin => {
-                Ok(Self::Strategic(negotiate::parse(media, body)?))
-            }
+            "application/merge-patch+json" | "application/json" => Ok(Self::Merge(read()?)),
+            "application/json-patch+json" => Ok(Self::Json(read()?)),
+            "application/strategic-merge-patch+json" if builtin => Ok(Self::Strategic(read()?)),
             "application/apply-patch+yaml" | "application/apply-patch+json" => {
                 if !named {
                     return Err(ApiError::bad_request(
                         "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
                     ));
                 }
-                Ok(Self::Apply { object: negotiate::parse(media, body)?, force })
+                Ok(Self::Apply { object: read()?, force })
             }
-            other => Err(ApiError::unsupported_media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml; got {other}"
-            ))),
+            _ => Err(ApiError::unsupported_media_type(
+                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            )),
         }
     }
 }
@@ -111,6 +113,13 @@ pub(super) fn applied(write: &Write, live: Option<&Live>, applied: &Value, force
             return Err(ApiError::invalid(&write.kind, &write.name, &causes));
         }
     }
+    let version = text(&applied, "/metadata/resourceVersion");
+    if let Some(live) = live
+        && !matches!(version, "" | "0")
+        && version != text(&live.object, "/metadata/resourceVersion")
+    {
+        return Err(ApiError::stale(&write.kind, &write.name));
+    }
     let mut warnings = write.prune(&mut applied)?;
     admission::normalise(&write.kind, &mut applied)?;
     let before = live.map(|live| &live.object);
@@ -119,6 +128,10 @@ pub(super) fn applied(write: &Write, live: Option<&Live>, applied: &Value, force
         ApplyError::Conflicts(conflicts) => ApiError::apply_conflict(error.to_string(), conflicts),
         ApplyError::Invalid(reason) => ApiError::bad_request(reason.clone()),
     })?;
-    warnings.extend(write.prepare(live, &mut merged, true)?);
+    for text in write.prepare(live, &mut merged, true)? {
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
     Ok((merged, warnings))
 }

@@ -107,7 +107,13 @@ impl Write {
     /// Removes unknown fields, as the client asks with a warning or a refusal.
     pub(super) fn prune(&self, object: &mut Value) -> ApiResult<Vec<String>> {
         let unknown = self.kind.schema.prune(object);
-        let texts: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+        let twice = self.duplicates.iter().map(|path| format!("duplicate field {path:?}"));
+        let texts = twice.chain(unknown.iter().map(|path| format!("unknown field {path:?}"))).collect();
+        self.remark(texts)
+    }
+
+    /// What is done about fields that are unknown or come twice, as the client asks.
+    pub(super) fn remark(&self, texts: Vec<String>) -> ApiResult<Vec<String>> {
         match self.validation {
             FieldValidation::Ignore => Ok(Vec::new()),
             FieldValidation::Strict if !texts.is_empty() => Err(ApiError::bad_request(format!(
