@@ -7,6 +7,9 @@ mod architecture;
 mod claude_real;
 mod cli_apply;
 mod cli_get;
+mod clients_controller;
+mod clients_http;
+mod clients_kube;
 mod custom_kinds;
 mod defects;
 mod durability;
@@ -17,6 +20,10 @@ mod kubectl_read;
 mod kubectl_write;
 mod line_protocol;
 mod master_process;
+<<<<<<< Updated upstream
 mod messages;
+=======
+mod python_clients;
+>>>>>>> Stashed changes
 mod readme;
 mod support;
