@@ -61,13 +61,7 @@ pub(crate) async fn answer(api: &Api, request: Request<'_>, body: Body) -> ApiRe
     read::encoded(StatusCode::OK, &of(paths, &done.object)?, accepted.yaml)
 }
 
-fn patched(
-    write: &mut Write,
-    mut scale: Value,
-    media: &str,
-    body: &[u8],
-    query: &Query,
-) -> ApiResult<Value> {
+fn patched(write: &mut Write, mut scale: Value, media: &str, body: &[u8], query: &Query) -> ApiResult<Value> {
     // What a patch does not name is no precondition.
     if let Some(metadata) = scale["metadata"].as_object_mut() {
         metadata.remove("resourceVersion");
@@ -81,7 +75,6 @@ fn patched(
         Patch::Json(patch) => patch::json::apply(&mut scale, &patch)
             .map_err(|error| ApiError::invalid_patch(&write.kind, &write.name, error))?,
         Patch::Merge(patch) | Patch::Apply { object: patch, .. } => patch::merge::apply(&mut scale, &patch),
-        #[allow(unreachable_patterns)]
         _ => return Err(ApiError::unsupported_media_type(format!("a scale cannot be patched by {media}"))),
     }
     Ok(scale)
