@@ -156,6 +156,28 @@ async fn real_claude_is_steered_while_a_tool_runs() {
 
 #[tokio::test]
 #[ignore = "needs the claude CLI in GCLUSTER_TEST_CLAUDE"]
+async fn real_claude_is_interrupted_by_a_message_and_goes_on_with_it() {
+    let (model, home) = (Model::start(), tempfile::tempdir().unwrap());
+    let mut running = model.run("slow", "Go", home.path()).await;
+    until_a_tool_runs(&mut running).await;
+    let message = SteerMessage {
+        id: uuid::Uuid::new_v4().to_string(),
+        text: "Leave that".into(),
+        interrupt: true,
+        ..SteerMessage::default()
+    };
+    running.control.steer(message.clone()).unwrap();
+    let (events, finished) = rest(&mut running).await;
+    assert!(events.contains(&BackendEvent::Record(message.clone().record())), "{events:?}");
+    let delivered = BackendEvent::Steered { id: message.id, state: SteerState::Delivered };
+    assert!(events.contains(&delivered), "{events:?}");
+    let cut = |event: &BackendEvent| matches!(event, BackendEvent::Record(Entry::ToolResult { text, .. }) if text.contains("doesn't want to proceed"));
+    assert!(events.iter().any(cut), "the tool was ended for it: {events:?}");
+    assert_eq!(finished.outcome, Outcome::Succeeded { output: "Done.".into() });
+}
+
+#[tokio::test]
+#[ignore = "needs the claude CLI in GCLUSTER_TEST_CLAUDE"]
 async fn real_claude_is_stopped_with_its_tools_and_its_usage_is_kept() {
     let (model, home) = (Model::start(), tempfile::tempdir().unwrap());
     let mut running = model.run("slow", "Go", home.path()).await;
