@@ -20,10 +20,7 @@ mod kubectl_read;
 mod kubectl_write;
 mod line_protocol;
 mod master_process;
-<<<<<<< Updated upstream
 mod messages;
-=======
 mod python_clients;
->>>>>>> Stashed changes
 mod readme;
 mod support;
