@@ -415,7 +415,6 @@ impl Conversation {
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Options)) {
-        self.hold();
         change(&mut self.options);
         self.invalidate();
     }

@@ -119,16 +119,16 @@ pub(super) fn rows(
             }
         }
         Kind::Tool { name, failed } => {
-            let style = match failed {
-                None => theme.warn,
-                Some(false) => theme.good,
-                Some(true) => theme.bad,
+            let (sign, style) = match failed {
+                None => (glyphs.pending, theme.warn),
+                Some(false) => (glyphs.bullet, theme.good),
+                Some(true) => (glyphs.bullet, theme.bad),
             };
             let mut runs = vec![(theme.strong, one_line(name).into_owned())];
             if !item.text.is_empty() {
                 runs.push((theme.text, format!("({})", one_line(&item.text))));
             }
-            flow(&runs, columns, &mark(style, glyphs.bullet), &plain("    "))
+            flow(&runs, columns, &mark(style, sign), &plain("    "))
         }
         Kind::Answer { of, failed, diff, .. } => {
             answer(item, of.as_deref(), *failed, *diff, folded, head, columns, options)

@@ -128,11 +128,28 @@ fn thinking_times_and_wrapping_can_be_switched() {
     assert!(shown(&mut conversation, 80, 60).contains("The backlog names"));
     let mut long = filled(&[call("t", "Read", ""), answer("t", &format!("{} end", "x".repeat(100)), false)]);
     assert!(shown(&mut long, 60, 5).contains("end"));
+    assert!(long.is_following());
     long.toggle_wrap();
+    assert!(long.is_following(), "another look of the end is still the end");
     let start = shown(&mut long, 60, 5);
     assert!(!start.contains("end") && start.contains("⎿"), "{start}");
     long.scroll(Scroll::Columns(60));
     assert!(shown(&mut long, 60, 5).contains("end"));
+}
+
+#[test]
+fn a_call_without_an_answer_has_another_sign() {
+    let mut conversation = filled(&[call("t", "Bash", "sleep 60")]);
+    assert!(shown(&mut conversation, 40, 3).contains("○ Bash(sleep 60)"));
+    conversation.push(1, &record(60, &answer("t", "", false)));
+    let text = shown(&mut conversation, 80, 3);
+    assert!(
+        text.contains("● Bash(sleep 60)") && text.contains("(no output)") && text.contains("60s"),
+        "{text}"
+    );
+    // What a reconnect brings a second time is there already.
+    conversation.push(1, &record(60, &answer("t", "", false)));
+    assert_eq!((shown(&mut conversation, 80, 3), conversation.len()), (text, 2));
 }
 
 #[test]
