@@ -221,16 +221,25 @@ fn discovered(document: &Value, form: Aggregated) -> ApiResult<Response> {
 
 /// Everything that the caller may do; the same in all namespaces.
 fn rules(identity: Identity) -> Value {
-    let verbs = match identity.may("create") {
-        true => json!(["*"]),
-        false => json!(["get", "list", "watch"]),
-    };
+    let all = identity.may("create");
+    let verbs = if all { json!(["*"]) } else { json!(["get", "list", "watch"]) };
+    let mut rules = vec![json!({"verbs": verbs, "apiGroups": ["*"], "resources": ["*"]})];
+    if !all {
+        // Rules only add up, so what a viewer may see of the core group is named: everything but Secrets.
+        let core = ["configmaps", "events", "namespaces", "services"];
+        let groups = ["gcluster.dev", "events.k8s.io", "coordination.k8s.io", "apiextensions.k8s.io"];
+        rules = vec![
+            json!({"verbs": verbs, "apiGroups": groups, "resources": ["*"]}),
+            json!({"verbs": verbs, "apiGroups": [""], "resources": core}),
+        ];
+    }
     json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
         "metadata": {}, "spec": {},
         "status": {
-            "incomplete": false,
-            "resourceRules": [{"verbs": verbs, "apiGroups": ["*"], "resources": ["*"]}],
+            // A viewer may see the kinds of users too, whose groups are not listed here.
+            "incomplete": !all,
+            "resourceRules": rules,
             "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}],
         },
     })

@@ -48,12 +48,15 @@ pub(crate) async fn run(globals: &Globals, args: DiffArgs) -> Result {
             }
             _ => live(&connection, &one.object).await,
         };
-        let before = match live {
-            Ok(object) => comparable(object)?,
-            Err(failure) if failure.kind == Kind::NotFound => String::new(),
+        let mut live = match live {
+            Ok(object) => Some(object),
+            Err(failure) if failure.kind == Kind::NotFound => None,
             Err(failure) => return Err(failure),
         };
-        let after = comparable(one.object.clone())?;
+        let mut applied = one.object.clone();
+        mask(live.as_mut(), &mut applied);
+        let before = live.map_or_else(|| Ok(String::new()), comparable)?;
+        let after = comparable(applied)?;
         if before != after {
             differs = true;
             let name = get::name(&one.object);
@@ -69,6 +72,27 @@ async fn live(connection: &crate::client::Connection, object: &Value) -> Result<
     connection
         .get(&resource.object(text(object, "/metadata/namespace"), text(object, "/metadata/name")), JSON)
         .await
+}
+
+/// Hides the values of a Secret, as kubectl does: only whether one changes is shown.
+fn mask(before: Option<&mut Value>, after: &mut Value) {
+    if text(after, "/kind") != "Secret" || text(after, "/apiVersion") != "v1" {
+        return;
+    }
+    let mut nothing = Value::Null;
+    let before = before.unwrap_or(&mut nothing);
+    let old = before["data"].as_object().cloned().unwrap_or_default();
+    let new = after["data"].as_object().cloned().unwrap_or_default();
+    for (object, own, other, word) in [(before, &old, &new, "before"), (after, &new, &old, "after")] {
+        for (key, value) in object.get_mut("data").and_then(Value::as_object_mut).into_iter().flatten() {
+            let changed = other.get(key).is_some_and(|there| Some(there) != own.get(key));
+            *value = if changed { format!("*** ({word})").into() } else { "***".into() };
+        }
+        if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+        {
+            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
+    }
 }
 
 fn comparable(mut object: Value) -> Result<String> {
@@ -148,6 +172,19 @@ fn compare<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<(char, &'a str)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn of_a_secret_only_what_changes_is_shown() {
+        let secret = |data: Value| serde_json::json!({"apiVersion": "v1", "kind": "Secret", "data": data});
+        let mut before = secret(serde_json::json!({"same": "YQ==", "other": "Yg==", "old": "Yw=="}));
+        let mut after = secret(serde_json::json!({"same": "YQ==", "other": "ZA==", "new": "ZQ=="}));
+        mask(Some(&mut before), &mut after);
+        assert_eq!(before["data"], serde_json::json!({"same": "***", "other": "*** (before)", "old": "***"}));
+        assert_eq!(after["data"], serde_json::json!({"same": "***", "other": "*** (after)", "new": "***"}));
+        let mut map = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}});
+        mask(None, &mut map);
+        assert_eq!(map["data"]["a"], "b");
+    }
 
     #[test]
     fn changed_lines_are_marked_with_context() {
