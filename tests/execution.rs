@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::agents::{list, shell_loop, shell_once};
 use crate::support::cli::Sandbox;
+use crate::support::http::{request, token};
 use crate::support::master::{Master, object, objects, wait_object};
 use crate::support::processes::with_environment;
 use crate::support::wait::wait;
@@ -172,4 +173,33 @@ fn statistics_count_each_iteration_once_and_numbers_are_never_reused() {
     });
     assert_eq!(end["status"]["stats"][0]["nextNumber"], end["status"]["iterations"]["total"], "{end}");
     wait("retention", || (objects(&sandbox, "iterations").len() <= 3).then_some(()));
+}
+
+#[test]
+fn an_agent_takes_over_what_an_earlier_one_of_its_name_left_orphaned() {
+    let sandbox = Sandbox::new();
+    let master = Master::start(&sandbox);
+    let agent = list(&[shell_once("writer", "echo done")]);
+    sandbox.write("a.json", &agent);
+    sandbox.run(["apply", "-f", "a.json"]).ok();
+    wait_object(&sandbox, "iteration", "writer.work.0", "succeeded", |o| o["status"]["phase"] == "Succeeded");
+    let revision = objects(&sandbox, "agentrevisions").remove(0);
+
+    let path = "/apis/gcluster.dev/v1alpha1/namespaces/default/agents/writer?propagationPolicy=Orphan";
+    let bearer = format!("Bearer {}", token(&sandbox));
+    let answer = request(master.address(), "DELETE", path, &[("Authorization", &bearer)], b"").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    wait("the agent to go", || object(&sandbox, "agent", "writer").is_none().then_some(()));
+    assert_eq!(objects(&sandbox, "iterations").len(), 1, "orphans stay");
+
+    sandbox.run(["apply", "-f", "a.json"]).ok();
+    wait_object(&sandbox, "agent", "writer", "recorded", |o| o["status"]["currentRevision"] == 1);
+    wait_object(&sandbox, "iteration", "writer.work.1", "succeeded", |o| o["status"]["phase"] == "Succeeded");
+    let adopted = objects(&sandbox, "agentrevisions").remove(0);
+    let uid = |o: &Value| o["metadata"]["uid"].clone();
+    assert_eq!(uid(&adopted), uid(&revision), "the revision is the same object");
+    assert_eq!(
+        adopted["metadata"]["ownerReferences"][0]["uid"],
+        uid(&object(&sandbox, "agent", "writer").unwrap())
+    );
 }

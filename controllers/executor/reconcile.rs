@@ -251,7 +251,12 @@ impl Shared {
                     let there =
                         api.get_opt(&name).await.map_err(Error::api(format!("read Iteration {name}")))?;
                     let own = |there: &Iteration| there.owner_references().iter().any(|o| o.uid == owner);
-                    let Some(there) = there.filter(own) else { return Err(error) };
+                    let Some(there) = there.filter(own) else {
+                        // What an agent of this name left behind, deleted with its iterations orphaned, keeps its
+                        // number: the next look takes the next one.
+                        self.live.give(&owner, &start.step, start.number);
+                        return Err(error);
+                    };
                     self.iterations.observe(there.clone());
                     if phase(&there) != Default::default() || there.spec.execution != execution {
                         return Err(error);

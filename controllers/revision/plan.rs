@@ -7,7 +7,7 @@ use gcluster_types::conditions::{self, READY};
 use gcluster_types::kinds::agent::RevisionSummary;
 use gcluster_types::sexpr::{digest, program};
 use gcluster_types::{Agent, AgentRevision, AgentRevisionSpec, AgentStatus, labels};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
@@ -105,6 +105,16 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
 /// Name of the revision with this digest.
 pub fn revision_name(agent: &str, digest: &str) -> String {
     format!("{agent}-{}", digest.get(..NAME_DIGITS).unwrap_or(digest))
+}
+
+/// True when nobody owns the revision any more: it was orphaned, or its owner was an earlier agent of this name.
+pub fn is_orphan_of(revision: &AgentRevision, agent: &Agent) -> bool {
+    let earlier = |owner: &OwnerReference| {
+        owner.kind == Agent::kind(&())
+            && owner.name == agent.name_any()
+            && Some(&owner.uid) != agent.uid().as_ref()
+    };
+    revision.spec.agent == agent.name_any() && revision.owner_references().iter().all(earlier)
 }
 
 fn refuse(seen: &Observed<'_>, mut status: AgentStatus, reason: &'static str, message: String) -> Plan {

@@ -11,7 +11,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::plan::{Observed, Plan, plan};
+use super::plan::{self, Observed, Plan, plan};
 use crate::Context;
 use crate::control_loop::{self, jittered};
 use crate::error::{Error, Result};
@@ -108,9 +108,9 @@ async fn create(
 ) -> Result<()> {
     let name = revision.name_any();
     let params = PostParams { field_manager: Some(labels::MANAGER_REVISION.into()), ..PostParams::default() };
-    let revision =
+    let created =
         api.create(&params, revision).await.map_err(Error::api(format!("create AgentRevision {name}")));
-    match revision {
+    match created {
         Ok(revision) => {
             let note = format!("revision {} is recorded as {name}", revision.spec.revision);
             let action = format!("RecordRevision{}", revision.spec.revision);
@@ -122,11 +122,32 @@ async fn create(
             if error.code() == Some(409)
                 && let Ok(Some(there)) = api.get_opt(&name).await
             {
+                let there = if plan::is_orphan_of(&there, agent) {
+                    adopt(api, there, revision).await?
+                } else {
+                    there
+                };
                 shared.revisions.observe(there);
             }
             Err(error)
         }
     }
+}
+
+/// Takes a revision that an agent of the same name left behind. The next look decides whether it holds the same text.
+async fn adopt(
+    api: &Api<AgentRevision>,
+    there: AgentRevision,
+    wanted: &AgentRevision,
+) -> Result<AgentRevision> {
+    let name = there.name_any();
+    let patch = Patch::Merge(json!({"metadata": {
+        "resourceVersion": there.metadata.resource_version,
+        "ownerReferences": wanted.metadata.owner_references,
+    }}));
+    let params =
+        PatchParams { field_manager: Some(labels::MANAGER_REVISION.into()), ..PatchParams::default() };
+    api.patch(&name, &params, &patch).await.map_err(Error::api(format!("adopt AgentRevision {name}")))
 }
 
 async fn delete(api: &Api<AgentRevision>, shared: &Shared, agent: &Agent, name: &str) -> Result<()> {

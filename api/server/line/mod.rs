@@ -28,6 +28,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use crate::Api;
 use crate::status::ApiError;
 
 pub use program::{Compile, Compiled, Problem, Source};
@@ -53,6 +54,12 @@ impl std::fmt::Debug for LineOptions {
             .field("socket", &self.socket)
             .finish()
     }
+}
+
+/// Speaks the protocol with somebody who is trusted, on any stream, to its end: for programs that embed the API.
+pub async fn speak(api: &Api, stream: impl AsyncRead + AsyncWrite) {
+    let door = Door { router: api.router(), token: Some(String::new()), compile: None };
+    serve(stream, door, api.closing()).await;
 }
 
 /// Tells a client without TLS that this address takes nothing else. Nothing of what it sends is looked at.

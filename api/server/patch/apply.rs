@@ -12,7 +12,7 @@ use super::compare::compare;
 use super::fieldset::{Branch, FieldSet, Parts, field_element, parts};
 use super::managed::{Entries, ManagerCtx, Operation, SERVER_FIELDS, strip, take_managed};
 use crate::schema::Schema;
-use crate::schema::node::Node;
+use crate::schema::node::{ListType, Node};
 
 mod last_applied;
 
@@ -100,7 +100,7 @@ pub fn apply(
                 keep.union(&entry.fields);
             }
         }
-        prune(&mut merged, Some(root), &last.fields, &keep, 0);
+        prune(&mut merged, Some(root), &last.fields, &keep, &[], 0);
     }
 
     let difference = compare(Some(&before), Some(&merged), root);
@@ -224,8 +224,15 @@ fn merge(live: &mut Value, applied: &Value, node: Option<&Node>, depth: usize) {
     }
 }
 
-/// Removes from `value` what is in `last` and not in `keep`.
-fn prune(value: &mut Value, node: Option<&Node>, last: &FieldSet, keep: &FieldSet, depth: usize) {
+/// Removes from `value` what is in `last` and not in `keep`. An item of a list that stays keeps its `keys`.
+fn prune(
+    value: &mut Value,
+    node: Option<&Node>,
+    last: &FieldSet,
+    keep: &FieldSet,
+    keys: &[String],
+    depth: usize,
+) {
     let nothing = FieldSet::default();
     let stays = |element: &str, branch: &Branch| keep.get(element).is_some() || !goes(element, branch);
     match value {
@@ -234,10 +241,11 @@ fn prune(value: &mut Value, node: Option<&Node>, last: &FieldSet, keep: &FieldSe
                 let element = field_element(key);
                 let Some(branch) = last.get(&element) else { return true };
                 if depth == 0 && matches!(key.as_str(), "apiVersion" | "kind" | "metadata")
+                    || keys.contains(key)
                     || stays(&element, branch)
                 {
                     let keep = keep.get(&element).map_or(&nothing, |kept| &kept.below);
-                    prune(value, node.and_then(|n| n.field(key)), &branch.below, keep, depth + 1);
+                    prune(value, node.and_then(|n| n.field(key)), &branch.below, keep, &[], depth + 1);
                     return true;
                 }
                 false
@@ -249,6 +257,10 @@ fn prune(value: &mut Value, node: Option<&Node>, last: &FieldSet, keep: &FieldSe
                 _ => return,
             };
             let Value::Array(items) = value else { return };
+            let keys: &[String] = match node.map(|n| &n.list) {
+                Some(ListType::Map(keys)) => keys,
+                _ => &[],
+            };
             let node = node.and_then(|n| n.items.as_deref());
             let mut elements = elements.into_iter();
             items.retain_mut(|item| {
@@ -260,7 +272,7 @@ fn prune(value: &mut Value, node: Option<&Node>, last: &FieldSet, keep: &FieldSe
                     return false;
                 }
                 let keep = keep.get(&element).map_or(&nothing, |kept| &kept.below);
-                prune(item, node, &branch.below, keep, depth + 1);
+                prune(item, node, &branch.below, keep, keys, depth + 1);
                 true
             });
         }

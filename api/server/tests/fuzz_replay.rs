@@ -29,7 +29,8 @@ macro_rules! targets {
 }
 
 targets! {
-    apply 2000
+    apply 3000
+    line 300
     patches 2000
     requests 500
     selectors 200

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
     singular = "agent",
     shortname = "ag",
     category = "gcluster",
+    category = "all",
     namespaced,
     status = "AgentStatus",
     derive = "PartialEq",

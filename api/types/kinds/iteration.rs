@@ -18,6 +18,7 @@ use super::agent::TokenTotals;
     singular = "iteration",
     shortname = "it",
     category = "gcluster",
+    category = "all",
     namespaced,
     status = "IterationStatus",
     derive = "PartialEq",

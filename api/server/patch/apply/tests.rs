@@ -379,6 +379,26 @@ fn kubectl_goes_from_the_client_side_to_the_server_side_without_conflicts() {
     let mut changed = first.clone();
     changed["spec"]["definition"] = json!("of another");
     track_update(Some(&first), &mut changed, &ctx("editor", T1), schema());
-    let late = apply(Some(&changed), &agent(json!({"definition": "e"})), &ctx("kubectl", T2), false, schema());
+    let late =
+        apply(Some(&changed), &agent(json!({"definition": "e"})), &ctx("kubectl", T2), false, schema());
     assert!(matches!(late, Err(ApplyError::Conflicts(_))), "somebody changed it since: {late:?}");
+}
+
+#[test]
+fn an_item_that_stays_for_another_managers_field_keeps_its_key() {
+    let schema = Schema::from_json(
+        &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "ports": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                "items": {"type": "object", "required": ["name"],
+                    "properties": {"name": {"type": "string"}, "port": {"type": "integer"}}}},
+        }}}}),
+    );
+    let first = agent(json!({"ports": [{"name": "a"}]}));
+    let first = apply(None, &first, &ctx("cli", T1), false, &schema).unwrap();
+    let mut other = first.clone();
+    other["spec"]["ports"][0]["port"] = json!(1);
+    track_update(Some(&first), &mut other, &ctx("ops", T1), &schema);
+    let without = agent(json!({"ports": []}));
+    let last = apply(Some(&other), &without, &ctx("cli", T2), false, &schema).unwrap();
+    assert_eq!(last["spec"], json!({"ports": [{"name": "a", "port": 1}]}));
 }

@@ -7,7 +7,7 @@ use super::source::Source;
 
 /// A merge patch changes nothing the second time and leaves none of its nulls; a JSON patch that is refused changes nothing,
 /// and its own answer can be read back.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let mut source = Source::new(data);
     let mut object = Value::Object(source.object(3));
     let patch = source.json(3);

@@ -9,14 +9,15 @@ use gcluster_store::{Store, StoreConfig, Transcripts};
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
 use super::source::Source;
 
 /// An API over a store in memory, made anew now and then so that what was written does not pile up.
-pub struct Served {
+pub(crate) struct Served {
     runtime: tokio::runtime::Runtime,
-    router: axum::Router,
+    api: Api,
     calls: usize,
     _directory: tempfile::TempDir,
 }
@@ -30,14 +31,14 @@ impl Served {
             .build()
             .expect("a runtime");
         let directory = tempfile::tempdir().expect("a directory");
-        let router = runtime.block_on(async {
+        let api = runtime.block_on(async {
             let transcripts = Transcripts::open(&directory.path().join("transcripts")).expect("transcripts");
             let store = Store::in_memory(StoreConfig::default());
             let api = Api::new(ApiOptions { store, transcripts, version: "0.0.0".into() });
             api.bootstrap().await.expect("the first objects");
-            api.router()
+            api
         });
-        let served = Self { runtime, router, calls: 0, _directory: directory };
+        let served = Self { runtime, api, calls: 0, _directory: directory };
         for (name, labels) in
             [("a", json!({"app": "x"})), ("b", json!({"app": "y", "tier": ""})), ("c", json!({}))]
         {
@@ -52,7 +53,7 @@ impl Served {
     }
 
     /// Sends a request and reads its answer, a stream's beginning only. None: it is no request.
-    pub fn call(
+    pub(crate) fn call(
         &self,
         method: &str,
         path: &str,
@@ -65,7 +66,7 @@ impl Served {
         }
         let request = request.body(Body::from(body)).ok()?;
         self.runtime.block_on(async {
-            let response = self.router.clone().oneshot(request).await.expect("the router never fails");
+            let response = self.api.router().oneshot(request).await.expect("the router never fails");
             let code = response.status();
             let json = response
                 .headers()
@@ -83,8 +84,32 @@ impl Served {
     }
 }
 
+impl Served {
+    /// Says something in the line protocol and reads all that is answered until nothing more comes.
+    pub(crate) fn speak(&self, said: &[u8]) -> Vec<u8> {
+        self.runtime.block_on(async {
+            let (near, far) = tokio::io::duplex(1 << 20);
+            let (mut read, mut write) = tokio::io::split(near);
+            let mut heard = Vec::new();
+            // A subscription has no end of its own.
+            let _ = tokio::time::timeout(Duration::from_secs(2), async {
+                tokio::join!(
+                    gcluster_server::line::speak(&self.api, far),
+                    read.read_to_end(&mut heard),
+                    async {
+                        let _ = write.write_all(said).await;
+                        let _ = write.shutdown().await;
+                    }
+                );
+            })
+            .await;
+            heard
+        })
+    }
+}
+
 /// Calls `act` with an API that has three agents and lives for a thousand calls.
-pub fn with_served<T>(act: impl FnOnce(&Served) -> T) -> T {
+pub(crate) fn with_served<T>(act: impl FnOnce(&Served) -> T) -> T {
     thread_local!(static SERVED: RefCell<Option<Served>> = const { RefCell::new(None) });
     SERVED.with_borrow_mut(|served| {
         if served.as_ref().is_none_or(|served| served.calls >= 1_000) {
@@ -97,7 +122,7 @@ pub fn with_served<T>(act: impl FnOnce(&Served) -> T) -> T {
 }
 
 /// Nothing that a client sends is an internal error, and what is refused is refused with a Status.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let mut source = Source::new(data);
     const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "QUERY"];
     const PREFIXES: [&str; 12] = [

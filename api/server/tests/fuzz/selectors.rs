@@ -28,7 +28,7 @@ fn selected(served: &Served, parameter: &str, selector: &str) -> Option<BTreeSet
 }
 
 /// A selector is refused or selects some of the objects; `!=` selects exactly what `=` does not, and `notin` what `in` does not.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let mut source = Source::new(data);
     with_served(|served| {
         let all = selected(served, "labelSelector", "").expect("no selector selects everything");
