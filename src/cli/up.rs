@@ -1,5 +1,6 @@
 //! `gcluster up`: one command from a file to agents at work.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -38,9 +39,10 @@ fn chosen(asked: Option<Backend>) -> Backend {
     )
 }
 
-/// Start a master if none runs, apply files, and follow the agents at work
+/// Start a master if none runs, apply files, and watch the agents at work
 ///
-/// Ctrl-C ends only the following: the master goes on in the background until `gcluster down`.
+/// Ends in `gcluster steer` on a terminal, else it follows what the agents say. Ctrl-C ends only the watching: the
+/// master goes on in the background until `gcluster down`.
 #[derive(Args, Debug)]
 pub(crate) struct UpArgs {
     /// File, directory or - for standard input; may be repeated
@@ -55,7 +57,7 @@ pub(crate) struct UpArgs {
     /// Backend of a master that is started [default: claude if it is installed, else rehearsal]
     #[arg(long, value_enum, value_name = "NAME")]
     backend: Option<Backend>,
-    /// Return after applying; follow nothing
+    /// Return after applying; watch nothing
     #[arg(short, long)]
     detach: bool,
 }
@@ -77,6 +79,9 @@ pub(crate) async fn run(globals: &Globals, args: UpArgs) -> Result {
     show_table(&connection).await?;
     if args.detach {
         return print(&format!("\n{}", advice(globals)));
+    }
+    if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
+        return super::steer::after_up(globals, inputs.into_iter().next()).await;
     }
     print("\nFollowing the agents; Ctrl-C ends this, the master goes on.\n\n")?;
     tokio::select! {

@@ -31,7 +31,8 @@ impl LineEdit {
 
     /// Puts text in at the cursor, as one line.
     pub fn insert(&mut self, text: &str) {
-        let text = text::one_line(text);
+        // Blanks at the ends stay: the next word is not typed yet.
+        let text = text::sanitize(text).replace('\n', " ");
         self.text.insert_str(self.at, &text);
         self.at += text.len();
     }

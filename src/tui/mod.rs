@@ -16,6 +16,8 @@ pub mod conversation;
 pub mod detail;
 pub mod editor;
 pub mod filter;
+#[cfg(test)]
+mod fixture;
 pub mod fleet;
 mod hub;
 mod informer;

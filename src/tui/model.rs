@@ -264,22 +264,21 @@ impl Model {
     }
 
     fn shape(&self) -> Shape {
+        // Whoever writes sees what is written, on a narrow screen too.
+        let typing = matches!(self.input, Some(Input::Message(_) | Input::Prompt(_)));
+        let pane = if typing { Pane::Detail } else { self.pane };
+        let bare = Shape { size: self.size, pane, banner: matches!(self.link, Link::Down(_)), message: 0 };
         let message = match &self.input {
             Some(Input::Message(message)) => {
-                let columns = self.size.0.saturating_sub(self.size.0 * 38 / 100 + 5);
+                // The sign before the text takes three columns, the rule above it a row.
+                let columns = layout::areas(bare).inner.width.saturating_sub(3);
                 u16::try_from(message.editor.height(columns)).unwrap_or(u16::MAX).clamp(2, 8) + 1
             }
+            Some(Input::Prompt(_)) => 0,
             _ if matches!(self.tree.selected(), Some(RowId::Iteration(..))) => 2,
             _ => 0,
         };
-        let message = if matches!(self.input, Some(Input::Prompt(_))) { 0 } else { message };
-        // Whoever writes sees what is written, on a narrow screen too.
-        let pane = if matches!(self.input, Some(Input::Message(_) | Input::Prompt(_))) {
-            Pane::Detail
-        } else {
-            self.pane
-        };
-        Shape { size: self.size, pane, banner: matches!(self.link, Link::Down(_)), message }
+        Shape { message, ..bare }
     }
 
     /// Where keys go.

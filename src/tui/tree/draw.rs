@@ -20,7 +20,7 @@ use crate::tui::theme::Theme;
 use crate::tui::view::parts::{between, panel};
 
 /// Columns that a name keeps before any other column is shown.
-const NAME: usize = 18;
+const NAME: usize = 14;
 
 /// Draws the tree into its pane.
 pub fn draw(model: &Model, frame: &mut Frame<'_>) {
@@ -173,7 +173,7 @@ fn agent_line(
     let since = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| age::since(at, model.now));
     // The first is the last to go.
     let columns = [
-        (standing.word.clone(), 10, style),
+        (standing.word.clone(), 11, style),
         (since(agent.last), 6, theme.dim),
         (age::count(agent.iterations), 6, theme.text),
         (if agent.cost > 0.0 { age::cost(agent.cost) } else { String::new() }, 9, theme.text),

@@ -123,6 +123,8 @@ pub struct Tree {
     line: usize,
     /// Where it stood among all rows, for when it goes away.
     index: usize,
+    /// Rows of the screen when the line was chosen.
+    height: usize,
     agents_open: bool,
     folds: HashMap<(Key, Option<String>), bool>,
     more: HashMap<(Key, String), usize>,
@@ -290,6 +292,7 @@ impl Tree {
 
     fn keep_in_view(&mut self, source: Source<'_>, height: usize) {
         self.index = self.index_of(source).unwrap_or(0);
+        self.height = height;
         // Neither a gap above the first row nor, where there are enough rows, one below the last.
         let below = self.count(source).saturating_sub(self.index);
         self.line = self.line.max(height.saturating_sub(below)).min(self.index).min(height.saturating_sub(1));
@@ -297,6 +300,11 @@ impl Tree {
         if self.index == 1 && height > 1 {
             self.line = 1;
         }
+    }
+
+    /// Rows of the screen that the selection is in view of.
+    pub fn height(&self) -> usize {
+        self.height
     }
 
     /// First row of the screen, counted from the first row of all.

@@ -26,10 +26,6 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Paste(text) => inputs::pasted(model, &text),
         Msg::Resize(width, height) => {
             model.size = (width, height);
-            let height = model.rows();
-            let mut tree = std::mem::take(&mut model.tree);
-            tree.settle(model.source(), height);
-            model.tree = tree;
             Vec::new()
         }
         Msg::Tick(now) => return tick(model, now),
@@ -54,6 +50,11 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
 
 /// Brings what depends on the size of its place in step with it.
 fn layout(model: &mut Model) {
+    // A banner or another size takes rows away: what is selected stays in view.
+    let rows = model.rows();
+    if rows > 0 && rows != model.tree.height() {
+        model.in_tree(|tree, source, height| tree.settle(source, height));
+    }
     let inner = model.areas().inner;
     let theme = model.theme;
     let inner = match model.facts() {

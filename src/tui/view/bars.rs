@@ -37,11 +37,11 @@ pub(super) fn header(model: &Model, frame: &mut Frame<'_>) {
             continue;
         }
         let (style, glyph) = sign(need, theme);
-        let words = match (need, area.width >= 90) {
+        let words = match (need, area.width >= 100) {
             (_, false) => "",
             (Need::You, _) => " need you",
             (Need::Failing, _) => " failing",
-            (Need::Limited, _) => " held by a limit",
+            (Need::Limited, _) => " limited",
             _ => " working",
         };
         right.push(Span::styled(format!("  {glyph} {count}{words}"), style.add_modifier(Modifier::BOLD)));
@@ -50,7 +50,7 @@ pub(super) fn header(model: &Model, frame: &mut Frame<'_>) {
     if cost > 0.0 {
         right.push(Span::styled(format!("  {}", age::cost(cost)), theme.text));
     }
-    if tokens > 0 && area.width >= 110 {
+    if tokens > 0 && area.width >= 140 {
         right.push(Span::styled(format!("  {} tokens", age::count(tokens)), theme.dim));
     }
     right.push(Span::raw(" "));
@@ -65,12 +65,12 @@ pub(super) fn banner(model: &Model, frame: &mut Frame<'_>) {
     let gone = age::since(lost.since, model.now);
     let what = match lost.cause {
         Cause::Stopped => "The master was stopped.",
-        Cause::Cut => "The connection broke: the master crashed, or the network did.",
+        Cause::Cut => "The connection broke: a crash, or the network.",
         Cause::Refused => "The master refuses.",
     };
-    let mut text = format!(" {} {what} Everything here is {gone} old.", theme.glyphs.attention);
+    let mut text = format!(" {} {what} Shown as of {gone} ago.", theme.glyphs.attention);
     let wait = lost.next.as_second().saturating_sub(model.now.as_second());
-    let next = if wait > 0 { format!("next attempt in {wait}s ") } else { "trying again ".to_owned() };
+    let next = if wait > 0 { format!("retry in {wait}s ") } else { "retrying ".to_owned() };
     if !lost.detail.is_empty() && lost.cause == Cause::Refused {
         text = format!("{text} {}", text::one_line(&lost.detail));
     }
@@ -162,11 +162,12 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     match &model.input {
         Some(Input::Message(_)) => {
-            pairs.extend([
-                ("enter", "steer: into what runs"),
-                ("ctrl-q", "queue: for the next"),
-                ("ctrl-x", "interrupt"),
-            ]);
+            match width >= 110 {
+                true => pairs.extend([("enter", "steer: into what runs"), ("ctrl-q", "queue: for the next")]),
+                false => pairs.extend([("enter", "steer"), ("ctrl-q", "queue")]),
+            }
+            pairs.push(("ctrl-x", "interrupt"));
+
             pairs.extend([("alt-enter", "new line"), ("esc", "leave, keep")]);
         }
         Some(Input::Prompt(edit)) if edit.theirs.is_some() => {

@@ -13,11 +13,11 @@ pub fn panel(theme: &Theme, title: &str, right: &str, focused: bool) -> Block<'s
     let border = if focused { theme.accent } else { theme.border };
     let style = if focused { theme.accent.patch(theme.strong) } else { theme.dim };
     let title = text::one_line(title).into_owned();
-    let mut block = Block::bordered()
-        .border_set(theme.glyphs.border())
-        .border_style(border)
-        .style(theme.text)
-        .title(Line::styled(format!(" {title} "), style));
+    let mut block =
+        Block::bordered().border_set(theme.glyphs.border()).border_style(border).style(theme.text);
+    if !title.is_empty() {
+        block = block.title(Line::styled(format!(" {title} "), style));
+    }
     if !right.is_empty() {
         block = block.title(Line::styled(format!(" {right} "), theme.dim).alignment(Alignment::Right));
     }
