@@ -90,7 +90,7 @@ fn wait_waits() {
     k.is("wait --for=condition=Ready agent/a --timeout=60s", "agent.gcluster.dev/a condition met");
     k.ok("wait --for=condition=Progressing=False agents --all --timeout=60s");
     k.ok("wait --for=jsonpath='{.status.runState}'=stopped ag -l team=blue --timeout=60s");
-    k.ok("wait --for=jsonpath='{.status.currentRevision}' ag/a --timeout=60s");
+    k.ok("wait --for=jsonpath='{.status.currentRevision}'=1 ag/a --timeout=60s");
     k.fails("wait --for=condition=Never agent/a --timeout=1s", &["timed out waiting for the condition"]);
     k.fails("wait --for=condition=Ready agent/nope --timeout=1s", &["NotFound"]);
     // Those that must see a change.

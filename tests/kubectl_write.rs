@@ -239,12 +239,12 @@ fn label_and_annotate() {
     let Some(k) = Kubectl::start("label_and_annotate") else { return };
     k.settled_agent("a", "blue");
     k.settled_agent("b", "blue");
-    for (verb, done, undone) in [("label", "labeled", "unlabeled"), ("annotate", "annotated", "annotated")] {
-        k.is(&format!("{verb} ag a x=1"), &format!("agent.gcluster.dev/a {done}"));
+    for (verb, done, undone) in [("label", "labeled", "unlabeled"), ("annotate", "annotate", "annotate")] {
+        k.says(&format!("{verb} ag a x=1"), &[&format!("agent.gcluster.dev/a {done}")]);
         k.fails(&format!("{verb} ag a x=2"), &["--overwrite is false", "already has a value (1)"]);
         k.ok(&format!("{verb} ag a x=2 --overwrite"));
         k.says(&format!("{verb} ag a --list"), &["x=2"]);
-        k.is(&format!("{verb} ag a x-"), &format!("agent.gcluster.dev/a {undone}"));
+        k.says(&format!("{verb} ag a x-"), &[&format!("agent.gcluster.dev/a {undone}")]);
         k.ok(&format!("{verb} ag -l team=blue y=1"));
         k.says(&format!("{verb} ag --all z=1 --dry-run=server"), &["(server dry run)"]);
         k.ok(&format!("{verb} -f b.yaml w=1"));

@@ -15,6 +15,7 @@ mod defects;
 mod durability;
 mod execution;
 mod kubectl;
+mod kubectl_core;
 mod kubectl_delete;
 mod kubectl_read;
 mod kubectl_write;

@@ -14,6 +14,7 @@ mod fuzz_replay;
 mod kubectl;
 mod limits;
 mod line;
+mod model;
 mod objects;
 mod socket;
 mod support;
