@@ -6,8 +6,10 @@ use super::Conversation;
 use super::view::Place;
 use crate::tui::text::line_text;
 
-/// Bytes of text that one layout searches for the number of hits.
-const SLICE: usize = 512 * 1024;
+/// Bytes of text that one layout searches: a millisecond or two.
+const SLICE: usize = 1 << 20;
+/// Bytes of text that a key searches at once for the nearest hit; what is left is left to layouts.
+const AT_ONCE: usize = 4 << 20;
 
 /// How far a search has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,19 @@ pub(super) struct Search {
     found: Vec<usize>,
     searched: usize,
     pub(super) current: Option<Place>,
+    /// The way to the nearest hit, as long as it is not found.
+    seek: Option<Seek>,
+}
+
+/// Looking for the nearest hit before or after a place, around the ends if need be.
+#[derive(Clone, Copy, Debug)]
+struct Seek {
+    from: Place,
+    forward: bool,
+    /// The place itself is a hit as well.
+    here_too: bool,
+    /// Parts that were searched.
+    step: usize,
 }
 
 /// What is searched for. Small letters find both, capitals only capitals.
@@ -82,7 +97,7 @@ impl Needle {
 
 impl Conversation {
     /// Searches for a text and goes to the first hit from the top of the view on. An empty text ends the search.
-    /// False when nothing matches.
+    /// False when nothing matches, or when a long transcript is still being searched.
     pub fn search(&mut self, query: &str) -> bool {
         if query.is_empty() {
             self.search = None;
@@ -92,7 +107,7 @@ impl Conversation {
         if self.search.as_ref().is_some_and(|search| search.needle == needle) {
             return self.search.as_ref().is_some_and(|search| search.current.is_some());
         }
-        self.search = Some(Search { needle, found: Vec::new(), searched: 0, current: None });
+        self.search = Some(Search { needle, found: Vec::new(), searched: 0, current: None, seek: None });
         let top = self.top();
         let found = self.go(top, true, true);
         self.count_hits();
@@ -125,8 +140,17 @@ impl Conversation {
         Some(Hits { current, total: search.found.len(), complete: search.searched >= self.items.len() })
     }
 
-    /// Goes on counting; each call takes about a millisecond at most.
+    /// Whether the next layout goes on searching.
+    pub fn is_searching(&self) -> bool {
+        self.search.as_ref().is_some_and(|search| search.seek.is_some() || search.searched < self.items.len())
+    }
+
+    /// Goes on searching and counting for a while.
     pub(super) fn count_hits(&mut self) {
+        if self.search.as_ref().is_some_and(|search| search.seek.is_some()) {
+            self.seek(SLICE);
+            return;
+        }
         let Some(search) = &mut self.search else { return };
         let mut budget = SLICE;
         while let Some(item) = self.items.get(search.searched) {
@@ -141,48 +165,30 @@ impl Conversation {
         }
     }
 
-    /// Goes to the nearest hit before or after a place, around the ends if need be.
+    /// Goes to the nearest hit before or after a place.
     fn go(&mut self, from: Place, forward: bool, here_too: bool) -> bool {
-        let Some(needle) = self.search.as_ref().map(|search| search.needle.clone()) else { return false };
-        let count = self.items.len();
-        if count == 0 {
+        let Some(search) = &mut self.search else { return false };
+        search.seek = Some(Seek { from, forward, here_too, step: 0 });
+        self.seek(AT_ONCE)
+    }
+
+    /// Searches so many bytes on the way to the nearest hit.
+    fn seek(&mut self, bytes: usize) -> bool {
+        let Some((mut seek, needle)) =
+            self.search.as_mut().and_then(|search| Some((search.seek.take()?, search.needle.clone())))
+        else {
             return false;
-        }
-        let start = from.item.min(count - 1);
-        // The part itself twice: first what is beyond the place, in the end what is not.
-        for step in 0..=count {
-            let at = if forward { (start + step) % count } else { (start + count - step % count) % count };
-            if needle.find(&self.items[at].text, 0).is_none() {
-                continue;
-            }
-            let first = self.items[at].first;
-            if self.is_folded(at) && self.folds_at(first) {
-                self.items[first].open = Some(true);
-                for item in self.items[first..].iter_mut().take_while(|item| item.first == first) {
-                    item.height = None;
-                    item.rows = None;
-                }
-            }
-            self.prepare(at);
-            let rows = self.items[at].rows.as_deref().unwrap_or_default();
-            let mut shown: Vec<usize> = rows
-                .iter()
-                .enumerate()
-                .filter(|(_, line)| needle.find(&line_text(line), 0).is_some())
-                .map(|(row, _)| row)
-                .collect();
-            if shown.is_empty() {
-                // It is wrapped or marked up in the middle: the record is shown.
-                shown.push(0);
-            }
-            let beyond = |row: &usize| match (step, forward) {
-                (0, true) => *row > from.row || (here_too && *row == from.row),
-                (0, false) => *row < from.row,
-                _ => true,
-            };
-            let hit =
-                if forward { shown.into_iter().find(beyond) } else { shown.into_iter().rev().find(beyond) };
-            if let Some(row) = hit {
+        };
+        let mut budget = bytes;
+        let count = self.items.len();
+        // The part where it begins twice: first what is beyond the place, in the end what is not.
+        while count > 0 && seek.step <= count {
+            let start = seek.from.item.min(count - 1);
+            let by = seek.step % count;
+            let at = if seek.forward { (start + by) % count } else { (start + count - by) % count };
+            if needle.find(&self.items[at].text, 0).is_some()
+                && let Some(row) = self.shown_hit(at, &needle, seek)
+            {
                 let place = Place { item: at, row };
                 if let Some(search) = &mut self.search {
                     search.current = Some(place);
@@ -192,8 +198,45 @@ impl Conversation {
                 self.settle_view();
                 return true;
             }
+            seek.step += 1;
+            match budget.checked_sub(self.items[at].text.len() + 1) {
+                Some(left) => budget = left,
+                None => {
+                    if let Some(search) = &mut self.search {
+                        search.seek = Some(seek);
+                    }
+                    return false;
+                }
+            }
         }
         false
+    }
+
+    /// The nearest row of a part that shows what is searched; its record is opened for that.
+    fn shown_hit(&mut self, at: usize, needle: &Needle, seek: Seek) -> Option<usize> {
+        let first = self.items[at].first;
+        if self.is_folded(at) && self.folds_at(first) {
+            self.items[first].open = Some(true);
+            for item in self.items[first..].iter_mut().take_while(|item| item.first == first) {
+                item.height = None;
+                item.rows = None;
+            }
+        }
+        self.prepare(at);
+        let rows = self.items[at].rows.as_deref().unwrap_or_default();
+        let holds = |line: &ratatui::text::Line<'_>| needle.find(&line_text(line), 0).is_some();
+        let mut shown: Vec<usize> =
+            rows.iter().enumerate().filter(|(_, line)| holds(line)).map(|(row, _)| row).collect();
+        if shown.is_empty() {
+            // It is wrapped or marked up in the middle: the record is shown.
+            shown.push(0);
+        }
+        let beyond = |row: &usize| match (seek.step, seek.forward) {
+            (0, true) => *row > seek.from.row || (seek.here_too && *row == seek.from.row),
+            (0, false) => *row < seek.from.row,
+            _ => true,
+        };
+        if seek.forward { shown.into_iter().find(beyond) } else { shown.into_iter().rev().find(beyond) }
     }
 }
 

@@ -342,7 +342,17 @@ fn a_huge_record_is_laid_out_in_parts() {
     conversation.scroll(Scroll::Lines(-5_000));
     let far = shown(&mut conversation, 80, 24);
     assert!(far.contains("│● 54") || far.contains("│  5497"), "{far}");
-    assert!(conversation.search("33333 some"));
+    conversation.scroll(Scroll::Top);
+    conversation.search("59990 some");
+    while conversation.is_searching() {
+        conversation.layout(80, 24, &Theme::default());
+    }
+    assert_eq!(conversation.hits(), Some(Hits { current: 1, total: 2, complete: true }));
+    assert!(shown(&mut conversation, 80, 24).contains("59990 some words"));
+    conversation.search("33333 some");
+    while conversation.is_searching() {
+        conversation.layout(80, 24, &Theme::default());
+    }
     assert!(shown(&mut conversation, 80, 24).contains("33333 some words"));
 }
 

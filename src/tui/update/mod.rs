@@ -75,6 +75,11 @@ fn tick(model: &mut Model, now: k8s_openapi::jiff::Timestamp) -> Vec<Effect> {
     }
     // Ages count in seconds; what runs turns faster.
     model.changed |= model.moving() || (second && !model.fleet.is_empty());
+    // A long transcript is searched piece by piece.
+    if model.talk().is_some_and(|talk| talk.conversation.is_searching()) {
+        layout(model);
+        model.changed = true;
+    }
     Vec::new()
 }
 
