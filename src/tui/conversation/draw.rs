@@ -20,7 +20,7 @@ impl Conversation {
             return;
         }
         buffer.set_style(area, theme.text);
-        let top = self.first_row();
+        let top = self.first_row(usize::from(area.height));
         let mut y = area.top();
         let mut at = top.item;
         let mut skip = top.row;
@@ -51,15 +51,19 @@ impl Conversation {
         self.unseen_note(area, buffer, theme);
     }
 
-    /// The first row in view, as the last layout left it.
-    fn first_row(&self) -> Place {
+    /// The first row in view. A view that follows ends with the last row even if the area has another height than
+    /// the last layout had.
+    fn first_row(&self, height: usize) -> Place {
         if let Some(place) = self.anchor {
             return place;
         }
-        let mut left = self.height;
+        let mut left = height;
         let mut at = self.count();
         while let Some(before) = at.checked_sub(1) {
-            let rows = self.item(before).and_then(|item| item.height).map_or(0, |(_, rows)| rows);
+            let rows = match self.item(before).and_then(|item| item.height) {
+                Some((generation, rows)) if generation == self.generation => rows,
+                _ => self.rows_of(before).len(),
+            };
             if rows >= left {
                 return Place { item: before, row: rows - left };
             }

@@ -134,6 +134,7 @@ fn thinking_times_and_wrapping_can_be_switched() {
     let start = shown(&mut long, 60, 5);
     assert!(!start.contains("end") && start.contains("⎿"), "{start}");
     long.scroll(Scroll::Columns(60));
+    assert!(!long.scroll_sideways(0));
     assert!(shown(&mut long, 60, 5).contains("end"));
 }
 

@@ -79,14 +79,22 @@ impl Conversation {
                     self.anchor = Some(self.down(top, by));
                 }
             }
-            Scroll::Columns(by) if !self.options.wrap => {
-                let by = isize::try_from(by).unwrap_or(0);
-                self.shift = self.shift.saturating_add_signed(by).min(100_000);
+            Scroll::Columns(by) => {
+                self.scroll_sideways(by);
             }
-            Scroll::Columns(_) => {}
             Scroll::Records(by) => self.move_focus(by),
         }
         self.settle_view();
+    }
+
+    /// Scrolls by columns to the right while lines are not wrapped. False when that changes nothing.
+    pub fn scroll_sideways(&mut self, by: i64) -> bool {
+        if self.options.wrap {
+            return false;
+        }
+        let before = self.shift;
+        self.shift = before.saturating_add_signed(isize::try_from(by).unwrap_or(0)).min(100_000);
+        self.shift != before
     }
 
     /// Whether the view stays at the end as records arrive.

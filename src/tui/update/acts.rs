@@ -12,6 +12,9 @@ use crate::tui::model::{CommandLine, Confirm, Input, Model, Overlay};
 use crate::tui::msg::{Action, Effect, Fetch};
 use crate::tui::tree::{Move, RowId};
 
+/// Columns that one key scrolls lines which are not wrapped.
+const COLUMNS: i64 = 8;
+
 /// Does it.
 pub(super) fn act(model: &mut Model, act: Act) -> Vec<Effect> {
     match act {
@@ -23,9 +26,18 @@ pub(super) fn act(model: &mut Model, act: Act) -> Vec<Effect> {
         Act::Enter => enter(model),
         Act::Pane => model.pane = if model.pane == Pane::Tree { Pane::Detail } else { Pane::Tree },
         Act::Up | Act::Down | Act::PageUp | Act::PageDown | Act::First | Act::Last => go(model, act),
-        Act::Left if model.pane == Pane::Detail => model.pane = Pane::Tree,
+        Act::Left if model.pane == Pane::Detail => {
+            // Lines that are not wrapped are scrolled back first.
+            if !model.talk_mut().is_some_and(|talk| talk.conversation.scroll_sideways(-COLUMNS)) {
+                model.pane = Pane::Tree;
+            }
+        }
         Act::Left => model.in_tree(|tree, source, height| tree.open(source, false, height)),
-        Act::Right if model.pane == Pane::Detail => {}
+        Act::Right if model.pane == Pane::Detail => {
+            if let Some(talk) = model.talk_mut() {
+                talk.conversation.scroll_sideways(COLUMNS);
+            }
+        }
         Act::Right => model.in_tree(|tree, source, height| tree.open(source, true, height)),
         Act::Fold => model.in_tree(|tree, source, height| {
             let open = tree.opened().next().is_none();

@@ -55,14 +55,19 @@ fn layout(model: &mut Model) {
     if rows > 0 && rows != model.tree.height() {
         model.in_tree(|tree, source, height| tree.settle(source, height));
     }
-    let inner = model.areas().inner;
+    let inner = conversation_in(model);
     let theme = model.theme;
-    let inner = match model.facts() {
-        Some(facts) => conversation_area(&facts, model.now, inner, &theme),
-        None => inner,
-    };
     if let Some(talk) = model.talk_mut() {
         talk.conversation.layout(inner.width, inner.height, &theme);
+    }
+}
+
+/// Where the conversation of the selected iteration stands.
+fn conversation_in(model: &Model) -> ratatui::layout::Rect {
+    let inner = model.areas().inner;
+    match model.facts() {
+        Some(facts) => conversation_area(&facts, model.now, inner, &model.theme),
+        None => inner,
     }
 }
 

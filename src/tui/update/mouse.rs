@@ -53,7 +53,12 @@ fn clicked(model: &mut Model, at: Position) -> Vec<Effect> {
         return Vec::new();
     }
     if areas.detail.contains(at) {
-        model.pane = Pane::Detail;
+        // The first click takes the keys there; the next one opens or closes the record under it.
+        let there = std::mem::replace(&mut model.pane, Pane::Detail) == Pane::Detail;
+        let area = super::conversation_in(model);
+        if let Some(talk) = model.talk_mut().filter(|_| there && area.contains(at)) {
+            talk.conversation.toggle_fold_at(at.y - area.y);
+        }
         return Vec::new();
     }
     if areas.rows.contains(at) {
