@@ -24,4 +24,5 @@ mod master_process;
 mod messages;
 mod python_clients;
 mod readme;
+mod steer;
 mod support;

@@ -1,0 +1,253 @@
+//! Steer in a real terminal (tmux) against a real master: what people see and what their keys do.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::support::cli::{Sandbox, ran};
+use crate::support::master::{Master, object, signal};
+use crate::support::skip::program_or_skip;
+use crate::support::wait::wait;
+
+/// Two agents; an iteration of the rehearsal takes a few seconds.
+const TEAM: &str = "agent-builder:\n\tloop(build)\n\nagent-fixer:\n\tloop(fix)\n\nbuild:\n\tBuild one thing.\n\nfix:\n\tFix one thing.\n";
+
+/// A tmux server of its own; ended when dropped.
+struct Tmux {
+    program: PathBuf,
+    socket: String,
+    sandbox_path: PathBuf,
+}
+
+impl Tmux {
+    /// Starts a shell of a size in it, or says why not.
+    fn start(sandbox: &Sandbox, test: &str) -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let program = program_or_skip("tmux", test)?;
+        let socket = format!("gcluster-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let tmux = Self { program, socket, sandbox_path: sandbox.work() };
+        let mut command =
+            tmux.command(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", "-s", "s", "sh"]);
+        sandbox.seal(&mut command);
+        command.env("PS1", "$ ").env("TERM", "xterm-256color").env("LANG", "C.UTF-8").env("USER", "ada");
+        ran(&mut command).ok();
+        Some(tmux)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["-L", &self.socket, "-u"]).args(args).current_dir(&self.sandbox_path);
+        command
+    }
+
+    /// Presses keys by tmux's names.
+    fn keys(&self, names: &[&str]) {
+        let mut args = vec!["send-keys", "-t", "s"];
+        args.extend(names);
+        ran(&mut self.command(&args)).ok();
+    }
+
+    /// Types a text.
+    fn text(&self, text: &str) {
+        ran(&mut self.command(&["send-keys", "-t", "s", "-l", text])).ok();
+    }
+
+    /// What is on the screen.
+    fn screen(&self) -> String {
+        ran(&mut self.command(&["capture-pane", "-p", "-t", "s"])).ok().stdout
+    }
+
+    /// Waits until the screen holds a text.
+    #[track_caller]
+    fn sees(&self, text: &str) -> String {
+        let mut last = String::new();
+        let begin = std::time::Instant::now();
+        loop {
+            last.clone_from(&self.screen());
+            if last.contains(text) {
+                return last;
+            }
+            assert!(begin.elapsed().as_secs() < 60, "waited in vain for {text:?} on:\n{last}");
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
+    }
+
+    /// Starts steer in the shell.
+    fn steer(&self, arguments: &str) {
+        let program = env!("CARGO_BIN_EXE_gcluster");
+        self.text(&format!("'{program}' steer {arguments}"));
+        self.keys(&["Enter"]);
+    }
+
+    /// Waits until steer has given the terminal back, and for its exit code.
+    #[track_caller]
+    fn ended(&self, code: i32) -> String {
+        wait("steer to give the terminal back", || (!self.screen().contains("Agents 2")).then_some(()));
+        self.text("echo ended with $?");
+        self.keys(&["Enter"]);
+        self.sees(&format!("ended with {code}"))
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let _ = self.command(&["kill-server"]).output();
+    }
+}
+
+fn team() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("team.p", TEAM);
+    sandbox
+}
+
+#[test]
+fn steer_shows_agents_takes_messages_and_edits_and_outlives_the_master() {
+    let sandbox = team();
+    let Some(tmux) =
+        Tmux::start(&sandbox, "steer_shows_agents_takes_messages_and_edits_and_outlives_the_master")
+    else {
+        return;
+    };
+    let mut master = Master::start(&sandbox);
+    sandbox.run(["apply", "-f", "team.p"]).ok();
+    tmux.steer("");
+    tmux.sees("WORKING 2");
+    tmux.sees("running");
+
+    // A live iteration, and one after the other.
+    tmux.keys(&["/"]);
+    tmux.text("builder");
+    tmux.keys(&["Enter", "j", "j", "Enter", "f"]);
+    tmux.sees("follows each iteration");
+    tmux.sees("This is a rehearsal");
+
+    // A message goes into the transcript of the iteration that runs.
+    tmux.keys(&["i"]);
+    tmux.sees("to builder");
+    tmux.text("Use metres, q.");
+    tmux.keys(&["Enter"]);
+    wait("the message to be acknowledged", || {
+        let list = sandbox.run(["get", "messages", "-o", "json"]).stdout;
+        let list: serde_json::Value = serde_json::from_str(&list).ok()?;
+        let one = list["items"].as_array()?.iter().find(|one| one["spec"]["text"] == "Use metres, q.")?;
+        (one["status"]["phase"] == "Acknowledged" && one["spec"]["from"] == "ada").then_some(())
+    });
+
+    // An edit is a new revision, made from what was edited.
+    tmux.keys(&["Escape"]);
+    tmux.sees("Agents 1 of 2");
+    tmux.keys(&["k", "e"]);
+    tmux.sees("ctrl-s");
+    tmux.text("Gently. ");
+    tmux.keys(&["C-s"]);
+    wait("the second revision", || {
+        let agent = object(&sandbox, "agent", "builder")?;
+        let text = agent["spec"]["methods"]["build"].as_str()?.to_owned();
+        (text.contains("Gently. Build one thing.") && agent["status"]["currentRevision"] == 2).then_some(())
+    });
+
+    // The master is killed: everything stays, and comes back by itself.
+    let address = master.address().to_owned();
+    master.kill();
+    let screen = tmux.sees("The connection broke");
+    assert!(screen.contains("builder"), "{screen}");
+    let mut master = Master::start_with(&sandbox, &["--addr", &address, "--backend", "rehearsal"], |_| {});
+    wait("the banner to go", || (!tmux.screen().contains("The connection broke")).then_some(()));
+    tmux.sees("running");
+
+    // Stopping it reads differently.
+    master.stop();
+    tmux.sees("The master was stopped.");
+
+    // Leaving gives the terminal back.
+    tmux.keys(&["C-c"]);
+    let screen = tmux.ended(0);
+    assert!(screen.contains("Agents keep running") && !screen.contains("WORKING"), "{screen}");
+}
+
+#[test]
+fn leaving_steer_touches_nothing_and_the_terminal_is_restored_after_kill_and_suspend() {
+    let sandbox = team();
+    let Some(tmux) = Tmux::start(&sandbox, "leaving_steer_touches_nothing") else { return };
+    let mut master = Master::start(&sandbox);
+    sandbox.run(["apply", "-f", "team.p"]).ok();
+    tmux.steer("--readonly");
+    tmux.sees("WORKING 2");
+    // Sizes come and go.
+    for (x, y) in [("60", "15"), ("40", "10"), ("200", "50"), ("120", "40")] {
+        ran(&mut tmux.command(&["resize-window", "-t", "s", "-x", x, "-y", y])).ok();
+        if x == "40" {
+            tmux.sees("needs 60x15");
+        } else {
+            tmux.sees("WORKING 2");
+        }
+    }
+    tmux.keys(&["C-z"]);
+    let screen = tmux.sees("Stopped");
+    assert!(!screen.contains("WORKING"), "{screen}");
+    tmux.text("fg");
+    tmux.keys(&["Enter"]);
+    tmux.sees("WORKING 2");
+    // A kill from outside restores it too.
+    let pid = wait("the process", || {
+        let list = ran(Command::new("pgrep")
+            .args(["-f", &format!("{} steer --readonly", env!("CARGO_BIN_EXE_gcluster"))]));
+        let own = sandbox.data();
+        list.stdout.lines().filter_map(|line| line.parse::<u32>().ok()).find(|pid| {
+            std::fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|environ| String::from_utf8_lossy(&environ).contains(&*own.to_string_lossy()))
+                && std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                    .is_ok_and(|comm| comm.trim() == "gcluster")
+        })
+    });
+    signal(pid, "TERM");
+    let screen = tmux.ended(130);
+    assert!(!screen.contains("WORKING"), "{screen}");
+    // Agents work on.
+    let agent = object(&sandbox, "agent", "builder").expect("the agent");
+    assert_eq!(agent["status"]["runState"], "running");
+    assert!(agent["spec"]["run"] == "Running" || agent["spec"]["run"].is_null());
+    assert!(master.ended().is_none());
+}
+
+#[test]
+fn steer_refuses_before_it_touches_the_terminal() {
+    let sandbox = Sandbox::new();
+    let refused = sandbox.run(["steer"]);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("cannot connect to master at 127.0.0.1:43252"), "{}", refused.stderr);
+    sandbox.write("recording", "");
+    let refused = sandbox.run(["steer", "--replay", "recording"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("needs a terminal") && !refused.stderr.contains('\u{1b}'),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(refused.stdout, "");
+}
+
+#[test]
+fn what_was_recorded_is_played_without_a_master() {
+    let sandbox = team();
+    let Some(tmux) = Tmux::start(&sandbox, "what_was_recorded_is_played_without_a_master") else { return };
+    let mut master = Master::start(&sandbox);
+    sandbox.run(["apply", "-f", "team.p"]).ok();
+    tmux.steer("--record session.ndjson");
+    tmux.sees("WORKING 2");
+    tmux.keys(&["j", "j"]);
+    tmux.sees("i writes to builder");
+    tmux.keys(&["C-c"]);
+    tmux.ended(0);
+    master.stop();
+    let recording = std::fs::read_to_string(sandbox.work().join("session.ndjson")).expect("the recording");
+    let token = std::fs::read_to_string(sandbox.data().join("admin.token")).expect("the token");
+    assert!(!token.trim().is_empty() && !recording.contains(token.trim()), "a recording holds no secret");
+    tmux.keys(&["C-l"]);
+    tmux.steer("--replay session.ndjson --speed 10");
+    let screen = tmux.sees("i writes to builder");
+    assert!(screen.contains("(replay)"), "{screen}");
+    tmux.keys(&["C-c"]);
+    tmux.ended(0);
+}
