@@ -153,17 +153,17 @@ async fn write(server: &Server, told: &Mutex<Told>, random: &mut fastrand::Rng) 
 async fn read(server: &Server, told: &Mutex<Told>, random: &mut fastrand::Rng) {
     loop {
         let limit = random.u8(1..5);
-        let (mut items, mut token, mut at) = (Vec::new(), String::new(), 0);
-        loop {
+        let (mut items, mut token) = (Vec::new(), String::new());
+        let mut at: u64 = loop {
             let page = server.get(&format!("{MAPS}?limit={limit}&continue={token}")).await;
             assert_eq!(page.code, 200, "{}", page.text);
             items.extend(page.json["items"].as_array().unwrap().clone());
-            at = page.json["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+            let at = page.json["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
             token = page.json["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
             if token.is_empty() {
-                break;
+                break at;
             }
-        }
+        };
         let done = items.iter().any(|item| name(item) == LAST);
         told.lock().unwrap().lists.push((at, items));
         if done {
@@ -252,7 +252,8 @@ fn check(history: &[Happened], told: &Told) -> Result<(), String> {
         }
     }
     for (name, value) in told.bundles.iter().flatten() {
-        if !pairs.iter().any(|e| e.name == *name && e.object["data"]["value"] == value.to_string()) {
+        let text = value.to_string();
+        if !pairs.iter().any(|e| e.name == *name && e.object["data"]["value"] == text) {
             return bad("complete", name, format!("the bundle of {value} is not in the history"));
         }
     }
