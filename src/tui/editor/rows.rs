@@ -65,7 +65,7 @@ impl Editor {
                     }
                 }
                 used += size;
-                if blank || size == 2 {
+                if blank || size >= 2 {
                     chance = Some((at + cluster.len(), used));
                 }
             }

@@ -151,7 +151,7 @@ mod tests {
             for lines in [flow(&runs, columns, &[], &[]), chop(&runs, columns, &[], &[])] {
                 prop_assert_eq!(solid(&shown(&lines).concat()), solid(&parts.concat()));
                 for line in &lines {
-                    prop_assert!(line.spans.iter().map(|span| width(&span.content)).sum::<usize>() <= columns, "{:?}", line);
+                    prop_assert!(crate::tui::text::wrap::fits(&line_text(line), columns), "{:?}", line);
                 }
             }
         }

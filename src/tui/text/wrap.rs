@@ -21,7 +21,8 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
 /// Columns by which a line is indented, at most half of the view.
 pub(super) fn indentation(line: &str, columns: usize) -> usize {
     let blank = line.len() - line.trim_start_matches(' ').len();
-    if blank == line.len() { 0 } else { blank.min(columns / 2) }
+    // A row must keep room for a wide character.
+    if blank == line.len() || columns < 4 { 0 } else { blank.min(columns / 2) }
 }
 
 /// Where one line breaks: the parts of it that stand on a row each. The first row has `first` columns, every further
@@ -53,7 +54,7 @@ pub fn breaks(line: &str, first: usize, rest: usize) -> Vec<Range<usize>> {
             if from > start {
                 chance = Some((from, at, used));
             }
-        } else if columns == 2 && at > start && chance.is_none_or(|(_, next, _)| next < at) {
+        } else if columns >= 2 && at > start && chance.is_none_or(|(_, next, _)| next < at) {
             // Between the characters of scripts that know no blanks, and emoji.
             chance = Some((at, at, used));
         }
