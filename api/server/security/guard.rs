@@ -180,6 +180,13 @@ fn admit(guard: &Guard, identity: Option<Identity>, request: &Request<Body>) -> 
         (None, Ok(Target::Info(page))) if page.is_public() => Identity::Anonymous,
         _ => return Err(ApiError::unauthorized()),
     };
+    // Done with the rights of the caller, a request in the name of another would be a lie in the audit log too.
+    if headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
+        let (user, other) = (identity.user(), text(headers, http::HeaderName::from_static("impersonate-user")));
+        return Err(ApiError::forbidden(format!(
+            "users {other:?} is forbidden: User {user:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope"
+        )));
+    }
     let caller = Caller::new(identity, peer.map(|peer| peer.remote.ip()), text(headers, header::USER_AGENT));
     if let Some(peer) = peer.filter(|_| identity != Identity::Anonymous) {
         peer.seat.prove(&caller).map_err(ApiError::too_many)?;

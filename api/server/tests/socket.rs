@@ -106,7 +106,14 @@ async fn only_a_token_opens_the_door_and_no_web_page_gets_in() {
     let one = format!("{AGENTS}/a");
     let own = format!("http://{}", listening.address);
     type Headers<'a> = Vec<(&'a str, &'a str)>;
-    let cases: [(&str, &str, &str, Headers<'_>, u16); 18] = [
+    let cases: [(&str, &str, &str, Headers<'_>, u16); 19] = [
+        (
+            "an admin in the name of another",
+            "GET",
+            AGENTS,
+            vec![("authorization", &admin), ("impersonate-user", "bob")],
+            403,
+        ),
         (
             "a page elsewhere, by what the browser says of it",
             "GET",

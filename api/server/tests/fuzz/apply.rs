@@ -38,8 +38,14 @@ fn document(source: &mut Source<'_>) -> Value {
         match source.below(9) {
             0 => spec["a"] = text,
             1 => spec["b"] = json!(source.below(3)),
-            2 => *entry(&mut spec, "map", *source.pick(&["k", "l", "a.b/c"])) = text,
-            3 => *entry(&mut spec, "atom", *source.pick(&["a", "b"])) = text,
+            2 => {
+                let name: &str = source.pick(&["k", "l", "a.b/c"]);
+                *entry(&mut spec, "map", name) = text;
+            }
+            3 => {
+                let name: &str = source.pick(&["a", "b"]);
+                *entry(&mut spec, "atom", name) = text;
+            }
             4 => spec["list"] = (0..source.below(3)).map(|_| json!(source.pick(&TEXTS))).collect(),
             5 => {
                 let mut set: Vec<&str> = (0..source.below(3)).map(|_| *source.pick(&TEXTS)).collect();

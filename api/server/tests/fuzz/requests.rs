@@ -93,7 +93,7 @@ impl Served {
             let mut heard = Vec::new();
             // A subscription has no end of its own.
             let _ = tokio::time::timeout(Duration::from_secs(2), async {
-                tokio::join!(
+                let _ = tokio::join!(
                     gcluster_server::line::speak(&self.api, far),
                     read.read_to_end(&mut heard),
                     async {
