@@ -152,7 +152,7 @@ fn steer_shows_agents_takes_messages_and_edits_and_outlives_the_master() {
     master.kill();
     let screen = tmux.sees("The connection broke");
     assert!(screen.contains("builder"), "{screen}");
-    let mut master = Master::start_with(&sandbox, &["--addr", &address, "--backend", "rehearsal"], |_| {});
+    let mut master = Master::start_at(&sandbox, &address, &["--backend", "rehearsal"], |_| {});
     wait("the banner to go", || (!tmux.screen().contains("The connection broke")).then_some(()));
     tmux.sees("running");
 
@@ -244,10 +244,11 @@ fn what_was_recorded_is_played_without_a_master() {
     let recording = std::fs::read_to_string(sandbox.work().join("session.ndjson")).expect("the recording");
     let token = std::fs::read_to_string(sandbox.data().join("admin.token")).expect("the token");
     assert!(!token.trim().is_empty() && !recording.contains(token.trim()), "a recording holds no secret");
-    tmux.keys(&["C-l"]);
+    tmux.text("clear");
+    tmux.keys(&["Enter"]);
     tmux.steer("--replay session.ndjson --speed 10");
-    let screen = tmux.sees("i writes to builder");
-    assert!(screen.contains("(replay)"), "{screen}");
+    let screen = tmux.sees("builder › loop(build) › #0");
+    assert!(screen.contains("(replay) · read-only"), "{screen}");
     tmux.keys(&["C-c"]);
     tmux.ended(0);
 }

@@ -23,7 +23,17 @@ impl Master {
 
     /// Starts one with further arguments and a changed environment, and waits until it is ready.
     pub(crate) fn start_with(sandbox: &Sandbox, args: &[&str], change: impl FnOnce(&mut Command)) -> Master {
-        let mut command = sandbox.command(["master", "--addr", "127.0.0.1:0"]);
+        Master::start_at(sandbox, "127.0.0.1:0", args, change)
+    }
+
+    /// The same on an address of one's own, such as that of a master that was killed.
+    pub(crate) fn start_at(
+        sandbox: &Sandbox,
+        address: &str,
+        args: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Master {
+        let mut command = sandbox.command(["master", "--addr", address]);
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         change(&mut command);
         let mut child = command.spawn().expect("the master starts");

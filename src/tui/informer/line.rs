@@ -17,6 +17,16 @@ use crate::tui::msg::{Cause, Link, Lost};
 const FIRST: Duration = Duration::from_millis(200);
 /// Longest pause.
 const LONGEST: Duration = Duration::from_secs(5);
+/// How long the pulse may take to say how it ended.
+const VERDICT: Duration = Duration::from_millis(400);
+/// Pause between two looks at it.
+const LOOK: Duration = Duration::from_millis(20);
+/// Pause before a pulse that ended is taken again.
+const AGAIN: Duration = Duration::from_millis(250);
+/// A watch of nothing, kept open: how it ends tells a master that stops from one that crashes. The watches of objects
+/// cannot tell, for their library takes both for an end.
+const PULSE: &str =
+    "/apis/gcluster.dev/v1alpha1/namespaces/default/agents?watch=true&fieldSelector=metadata.name%3D-";
 
 /// The state of the connection, shared by all tasks.
 #[derive(Debug)]
@@ -38,14 +48,18 @@ impl Default for Line {
 }
 
 impl Line {
-    /// A watch has failed. Of several that fail together the first tells why.
-    pub(super) fn lost(&self, cause: Cause, detail: String) {
+    /// Something has failed. Who knows why says so; of several the first is believed.
+    pub(super) fn lost(&self, cause: Option<Cause>, detail: String) {
         let mut known = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0.is_none() {
-            *known = (Some(cause), detail);
+        if known.0.is_none() && (cause.is_some() || known.1.is_empty()) {
+            *known = (cause, detail);
         }
         drop(known);
         self.down.send_replace(true);
+    }
+
+    fn why(&self) -> (Option<Cause>, String) {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns when the master answers.
@@ -85,17 +99,23 @@ pub(super) async fn keep(connection: Connection, line: Arc<Line>, hub: Arc<Hub>)
             let detail = match answer {
                 Ok(_) => break,
                 Err(failure) if failure.kind != Kind::Unreachable => {
-                    line.lost(Cause::Refused, failure.message.clone());
+                    line.lost(Some(Cause::Refused), failure.message.clone());
                     failure.message
                 }
                 Err(failure) => failure.causes.first().cloned().unwrap_or_default(),
             };
             attempts += 1;
+            // The pulse ends in the same moment as everything else, and knows how.
+            let mut patience = VERDICT;
+            while line.why().0.is_none() && !patience.is_zero() {
+                tokio::time::sleep(LOOK).await;
+                patience = patience.saturating_sub(LOOK);
+            }
             // Many clients that lost one master must not come back all at once.
             let wait = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
             let next = Timestamp::now()
                 .checked_add(k8s_openapi::jiff::SignedDuration::try_from(wait).unwrap_or_default());
-            let (cause, first) = line.cause.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let (cause, first) = line.why();
             let detail = if detail.is_empty() { first } else { detail };
             let cause = cause.unwrap_or(Cause::Cut);
             let lost = Lost { cause, detail, since, attempts, next: next.unwrap_or(since) };
@@ -104,6 +124,39 @@ pub(super) async fn keep(connection: Connection, line: Arc<Line>, hub: Arc<Hub>)
             pause = (pause * 2).min(LONGEST);
         }
         line.back();
+    }
+}
+
+/// Keeps a stream open and reports how it ends.
+pub(super) async fn pulse(connection: Connection, line: Arc<Line>) {
+    let mut whole = false;
+    loop {
+        line.up().await;
+        match connection.lines(PULSE, JSON).await {
+            Ok(mut lines) => loop {
+                match lines.next().await {
+                    Ok(Some(_)) => {}
+                    // A master that stops completes its answers; so does one that ends a long watch, and is there still.
+                    Ok(None) => {
+                        whole = true;
+                        break;
+                    }
+                    Err(error) => {
+                        whole = false;
+                        line.lost(Some(Cause::Cut), error.to_string());
+                        break;
+                    }
+                }
+            },
+            Err(failure) if failure.kind == Kind::Unreachable => {
+                line.lost(whole.then_some(Cause::Stopped), String::new());
+            }
+            // A server without this kind has no pulse to take.
+            Err(_) => tokio::time::sleep(LONGEST).await,
+        }
+        if !whole {
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 }
 
@@ -116,9 +169,10 @@ mod tests {
         let line = Arc::new(Line::default());
         line.up().await;
         let epoch = line.epoch();
-        line.lost(Cause::Stopped, String::new());
-        line.lost(Cause::Cut, "x".into());
-        assert_eq!(line.cause.lock().unwrap().0, Some(Cause::Stopped));
+        line.lost(None, "refused".into());
+        line.lost(Some(Cause::Stopped), String::new());
+        line.lost(Some(Cause::Cut), "x".into());
+        assert_eq!(line.why().0, Some(Cause::Stopped));
         let waiting = tokio::spawn({
             let line = line.clone();
             async move {

@@ -59,8 +59,8 @@ pub(crate) struct Informer {
     agent: Vec<Task>,
     history: HashMap<Key, Task>,
     transcript: Option<Task>,
-    /// Watches the connection for as long as the informer lives.
-    _line: Task,
+    /// Watch the connection for as long as the informer lives.
+    _line: [Task; 2],
 }
 
 impl Informer {
@@ -68,6 +68,7 @@ impl Informer {
     pub(crate) fn new(connection: Connection, hub: Arc<Hub>, records: mpsc::Sender<Msg>) -> Self {
         let line = Arc::new(Line::default());
         let keeper = Task::spawn(line::keep(connection.clone(), line.clone(), hub.clone()));
+        let pulse = Task::spawn(line::pulse(connection.clone(), line.clone()));
         let client = connection.client();
         let ground = Ground { connection, client, hub, line };
         Self {
@@ -78,7 +79,7 @@ impl Informer {
             agent: Vec::new(),
             history: HashMap::new(),
             transcript: None,
-            _line: keeper,
+            _line: [keeper, pulse],
         }
     }
 

@@ -11,7 +11,7 @@ use super::Ground;
 use crate::client::{Lines, escape, query};
 use crate::exit::Kind;
 use crate::tui::fleet::Key;
-use crate::tui::msg::{Cause, Msg};
+use crate::tui::msg::Msg;
 
 const NDJSON: &str = "application/x-ndjson, application/json";
 /// Most records that come in one piece.
@@ -57,7 +57,7 @@ pub(super) async fn follow(
             Err(failure) => failure.kind == Kind::Unreachable,
         };
         if torn {
-            ground.line.lost(Cause::Cut, String::new());
+            ground.line.lost(None, String::new());
         }
         tokio::time::sleep(AGAIN).await;
     }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::Ground;
 use crate::tui::fleet::{AgentRow, IterationRow, Key, Outlines};
 use crate::tui::hub::{self, Newest, Waiting};
-use crate::tui::msg::{Cause, Link};
+use crate::tui::msg::Link;
 
 /// First pause after a failure that is not the connection's; it doubles up to the longest.
 const FIRST: Duration = Duration::from_millis(100);
@@ -231,8 +231,8 @@ where
                 },
             }
         };
-        match failure.as_ref().map(cause) {
-            Some(Some((cause, detail))) => ground.line.lost(cause, detail),
+        match failure.as_ref().map(broken) {
+            Some(Some(detail)) => ground.line.lost(None, detail),
             Some(None) => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST);
@@ -242,19 +242,16 @@ where
     }
 }
 
-/// What a failed watch says of the connection; nothing when the server itself refused.
-fn cause(error: &watcher::Error) -> Option<(Cause, String)> {
-    let of = |cause, error: &kube::Error| match error {
-        kube::Error::Api(_) => None,
-        // The innermost error says what happened; those around it only where.
-        other => Some((cause, innermost(other))),
-    };
+/// What broke the connection; nothing when the server itself refused.
+fn broken(error: &watcher::Error) -> Option<String> {
     match error {
-        // The answer was complete, and the next request finds nobody: the master was stopped.
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
-            of(Cause::Stopped, error)
-        }
-        watcher::Error::WatchFailed(error) => of(Cause::Cut, error),
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => match error {
+            kube::Error::Api(_) => None,
+            // The innermost error says what happened; those around it only where.
+            other => Some(innermost(other)),
+        },
         watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => None,
     }
 }
