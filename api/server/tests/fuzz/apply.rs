@@ -39,11 +39,11 @@ fn document(source: &mut Source<'_>) -> Value {
             0 => spec["a"] = text,
             1 => spec["b"] = json!(source.below(3)),
             2 => {
-                let name: &str = source.pick(&["k", "l", "a.b/c"]);
+                let name = *source.pick(&["k", "l", "a.b/c"]);
                 *entry(&mut spec, "map", name) = text;
             }
             3 => {
-                let name: &str = source.pick(&["a", "b"]);
+                let name = *source.pick(&["a", "b"]);
                 *entry(&mut spec, "atom", name) = text;
             }
             4 => spec["list"] = (0..source.below(3)).map(|_| json!(source.pick(&TEXTS))).collect(),
