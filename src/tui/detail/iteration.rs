@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::put_line;
+use super::{apart, put_line, together};
 use crate::render::age;
 use crate::tui::conversation::Conversation;
 use crate::tui::text::{flow, one_line};
@@ -114,10 +114,10 @@ pub fn iteration_header(facts: &Facts, now: Timestamp, area: Rect, theme: &Theme
     }
     let columns = usize::from(area.width).max(1);
     let indent = [(theme.text, "  ".to_owned())];
-    let clean = |parts: Vec<String>| {
-        parts.iter().map(|part| one_line(part).into_owned()).collect::<Vec<_>>().join(&dot)
-    };
-    let head = [(style.patch(theme.strong), state), (theme.dim, format!("{dot}{}", clean(first)))];
+    let head = [
+        (style.patch(theme.strong), state),
+        (theme.dim, format!("{dot}{}", together(first.into_iter(), theme))),
+    ];
     let mut lines = flow(&head, columns, &[(style, format!("{sign} "))], &indent);
     if !facts.error.is_empty() && facts.phase != Phase::Succeeded {
         let error = one_line(&facts.error).into_owned();
@@ -126,10 +126,10 @@ pub fn iteration_header(facts: &Facts, now: Timestamp, area: Rect, theme: &Theme
     }
     let most = if area.height < 16 { 2 } else { 4 };
     if !second.is_empty() && lines.len() < most {
-        lines.extend(flow(&[(theme.dim, clean(second))], columns, &indent, &indent));
+        lines.extend(flow(&[(theme.dim, together(second.into_iter(), theme))], columns, &indent, &indent));
     }
     lines.truncate(most.min(usize::from(area.height / 3)));
-    lines
+    apart(lines)
 }
 
 /// Where the conversation stands under its header; for `Conversation::layout`.

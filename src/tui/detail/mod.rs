@@ -115,6 +115,21 @@ fn scroll_bar(buffer: &mut Buffer, area: Rect, top: usize, rows: usize, theme: &
     }
 }
 
+/// Facts in one text; each stays on one row where there is room for it. [`apart`] makes their blanks blanks again.
+fn together(facts: impl Iterator<Item = String>, theme: &Theme) -> String {
+    let facts: Vec<String> = facts.map(|fact| one_line(&fact).replace(' ', "\u{a0}")).collect();
+    facts.join(&format!(" {} ", theme.glyphs.dot))
+}
+
+fn apart(mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
+    for span in lines.iter_mut().flat_map(|line| &mut line.spans) {
+        if span.content.contains('\u{a0}') {
+            span.content = span.content.replace('\u{a0}', " ").into();
+        }
+    }
+    lines
+}
+
 /// A line that names what follows.
 fn heading(text: &str, columns: usize, theme: &Theme) -> Line<'static> {
     let text = truncate(text, columns.saturating_sub(1), theme.glyphs.ellipsis).into_owned();

@@ -9,7 +9,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
-use super::{Page, field, put_line};
+use super::{Page, apart, field, put_line, together};
 use crate::render::age;
 use crate::tui::editor::Editor;
 use crate::tui::text::{flow, one_line, sanitize, truncate};
@@ -88,12 +88,10 @@ pub fn loop_step(
         put(lines, inner, buffer);
         return draw_prompt(prompt, left, buffer, theme);
     }
-    // What belongs together does not part at the end of a row.
-    let together =
-        |(label, value): (&str, String)| format!("{} {value}", label.to_lowercase()).replace(' ', "\u{a0}");
-    let summary = statistics(data).into_iter().map(together).collect::<Vec<_>>();
-    let summary = ascii(&summary.join(&format!(" {} ", theme.glyphs.dot)), theme);
-    let lines = flow(&[(theme.dim, summary)], usize::from(area.width), &[], &[]);
+    let facts =
+        statistics(data).into_iter().map(|(label, value)| format!("{} {value}", label.to_lowercase()));
+    let summary = ascii(&together(facts, theme), theme);
+    let lines = apart(flow(&[(theme.dim, summary)], usize::from(area.width), &[], &[]));
     // The prompt is what one came for.
     let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height / 3);
     put(lines.into_iter(), Rect { height: rows, ..area }, buffer);
