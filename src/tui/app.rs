@@ -228,6 +228,12 @@ impl App {
     }
 
     fn draw(&mut self) -> Result {
+        // The window may be another by now than the last message about it said, or than it was when recorded.
+        self.screen.autoresize().map_err(cannot_draw)?;
+        let area = self.screen.get_frame().area();
+        if self.model.size != (area.width, area.height) {
+            self.take(Msg::Resize(area.width, area.height))?;
+        }
         self.model.changed = false;
         let model = &self.model;
         self.screen.draw(|frame| view::draw(model, frame)).map(|_| ()).map_err(cannot_draw)
@@ -254,8 +260,9 @@ async fn play(replay: Replay, speed: f64, to: mpsc::Sender<Msg>) {
     let begin = tokio::time::Instant::now();
     for (at, msg) in replay.messages {
         tokio::time::sleep_until(begin + at.div_f64(speed)).await;
-        // Keys that left the recorded program must not leave this one.
-        if !matches!(&msg, Msg::Key(key) if leaves(key)) && to.send(msg).await.is_err() {
+        // Keys that left the recorded program must not leave this one, and this terminal has its own size.
+        let skipped = matches!(&msg, Msg::Key(key) if leaves(key)) || matches!(msg, Msg::Resize(..));
+        if !skipped && to.send(msg).await.is_err() {
             return;
         }
     }

@@ -10,7 +10,7 @@ use super::model::{Model, Setting};
 use super::record::{Head, Recorder, Replay};
 use super::terminal::{self, Look};
 use super::theme::Mode;
-use crate::client::Connection;
+use crate::client::{Connection, JSON};
 use crate::exit::{Failure, Kind, Result};
 
 /// What the user asked for.
@@ -39,6 +39,8 @@ pub async fn live(connection: Connection, options: Options) -> Result {
     if !connection.answers().await {
         return Err(Failure::unreachable(&connection.address));
     }
+    // A token that may not look is refused here, in words, rather than on an empty screen.
+    connection.get("/apis/gcluster.dev/v1alpha1/namespaces/default/agents?limit=1", JSON).await?;
     let record = match &options.record {
         Some(path) => {
             let head = Head::new(size()?, &connection.address, options.namespace.as_deref());

@@ -20,6 +20,8 @@ const BATCH: usize = 400;
 const GATHER: Duration = Duration::from_millis(8);
 /// Pause before a transcript that ended without its last record is asked for again.
 const AGAIN: Duration = Duration::from_millis(250);
+/// Longest pause before one that is not there is asked for again.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Reads from record `next` on until the transcript is sealed.
 pub(super) async fn follow(
@@ -34,6 +36,7 @@ pub(super) async fn follow(
         escape(key.namespace()),
         escape(&iteration)
     );
+    let mut missing = AGAIN;
     loop {
         ground.line.up().await;
         let since = next.to_string();
@@ -53,7 +56,12 @@ pub(super) async fn follow(
                     Pumped::Unwanted => return,
                 }
             }
-            Err(failure) if failure.kind == Kind::NotFound => return,
+            // An iteration that has not begun has no transcript yet; one that was removed never again.
+            Err(failure) if failure.kind == Kind::NotFound => {
+                tokio::time::sleep(missing).await;
+                missing = (missing * 2).min(LONGEST);
+                continue;
+            }
             Err(failure) => failure.kind == Kind::Unreachable,
         };
         if torn {

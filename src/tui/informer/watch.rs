@@ -59,7 +59,7 @@ pub(super) async fn agents(ground: Ground, namespace: Option<String>) {
 pub(super) async fn running(ground: Ground, namespace: Option<String>) {
     let api: Api<Iteration> = api(&ground, namespace.as_deref());
     let config = Config::default().fields("status.phase=Running");
-    into_hub(ground, api, config, name, |i| IterationRow::of(&i), |waiting| Some(&mut waiting.running)).await;
+    into_hub(ground, api, config, name, |i| IterationRow::of(&i), |waiting| &mut waiting.running).await;
 }
 
 /// Follows the iterations of one agent.
@@ -72,7 +72,7 @@ pub(super) async fn history(ground: Ground, agent: Key) {
         config,
         name,
         |i| IterationRow::of(&i),
-        move |waiting| Some(waiting.history.entry(agent.clone()).or_default()),
+        move |waiting| waiting.history.entry(agent.clone()).or_default(),
     )
     .await;
 }
@@ -105,7 +105,7 @@ pub(super) async fn one(ground: Ground, agent: Key) {
         own.clone(),
         |m| m.name_any(),
         lean,
-        move |waiting| Some(hub::slot(&mut waiting.messages, &key)),
+        move |waiting| hub::slot(&mut waiting.messages, &key),
     );
     let key = agent.clone();
     let revisions = into_hub(
@@ -114,7 +114,7 @@ pub(super) async fn one(ground: Ground, agent: Key) {
         own,
         |r| r.name_any(),
         lean,
-        move |waiting| Some(hub::slot(&mut waiting.revisions, &key)),
+        move |waiting| hub::slot(&mut waiting.revisions, &key),
     );
     let key = agent.clone();
     let events = into_hub(
@@ -123,7 +123,7 @@ pub(super) async fn one(ground: Ground, agent: Key) {
         about,
         |e| e.name_any(),
         |event| serde_json::to_value(lean(event)).unwrap_or(Value::Null),
-        move |waiting| Some(hub::slot(&mut waiting.events, &key)),
+        move |waiting| hub::slot(&mut waiting.events, &key),
     );
     tokio::join!(object, messages, revisions, events);
 }
@@ -169,38 +169,30 @@ async fn into_hub<K, T>(
     config: Config,
     name: impl Fn(&K) -> String + Send,
     project: impl Fn(K) -> T + Send,
-    place: impl for<'a> Fn(&'a mut Waiting) -> Option<&'a mut Newest<T>> + Send,
+    place: impl for<'a> Fn(&'a mut Waiting) -> &'a mut Newest<T> + Send,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send,
 {
     let hub = ground.hub.clone();
     let mut listed: HashMap<String, T> = HashMap::new();
-    follow(&ground, api, config, move |event| {
-        let change: Box<dyn FnOnce(&mut Newest<T>)> = match event {
-            Event::Init => return listed.clear(),
-            Event::InitApply(object) => {
-                listed.insert(name(&object), project(object));
-                return;
-            }
-            Event::InitDone => {
-                let listed = std::mem::take(&mut listed);
-                Box::new(move |newest| newest.replace(listed))
-            }
-            Event::Apply(object) => {
-                let (name, object) = (name(&object), project(object));
-                Box::new(move |newest| newest.put(name, object))
-            }
-            Event::Delete(object) => {
-                let name = name(&object);
-                Box::new(move |newest| newest.gone(name))
-            }
-        };
-        hub.leave(|waiting| {
-            if let Some(newest) = place(waiting) {
-                change(newest);
-            }
-        });
+    follow(&ground, api, config, move |event| match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(object) => {
+            listed.insert(name(&object), project(object));
+        }
+        Event::InitDone => {
+            let listed = std::mem::take(&mut listed);
+            hub.leave(|waiting| place(waiting).replace(listed));
+        }
+        Event::Apply(object) => {
+            let (name, object) = (name(&object), project(object));
+            hub.leave(|waiting| place(waiting).put(name, object));
+        }
+        Event::Delete(object) => {
+            let name = name(&object);
+            hub.leave(|waiting| place(waiting).gone(name));
+        }
     })
     .await;
 }

@@ -194,7 +194,8 @@ impl Model {
 
     /// True while something on screen moves by itself.
     pub fn moving(&self) -> bool {
-        self.fleet.totals().0 > 0 && matches!(self.link, super::msg::Link::Up)
+        let searching = self.talk().is_some_and(|talk| talk.conversation.is_searching());
+        searching || (self.fleet.totals().0 > 0 && matches!(self.link, super::msg::Link::Up))
     }
 
     /// Moves in the tree, and what hangs on it.
