@@ -134,7 +134,6 @@ impl App {
                     typed = true;
                     self.take(msg)?;
                 }
-                Some(msg) = done.recv() => self.take(msg)?,
                 () = tokio::time::sleep_until(due.into()), if self.model.changed => {
                     self.draw()?;
                     (drawn, typed) = (Instant::now(), false);
@@ -144,6 +143,8 @@ impl App {
                         self.take(msg)?;
                     }
                 }
+                // A flood of records keeps nobody else waiting: frames and objects come before it.
+                Some(msg) = done.recv() => self.take(msg)?,
                 // A replay brings the ticks of its own time.
                 () = tokio::time::sleep_until(tick.into()), if self.connection.is_some() => {
                     self.take(Msg::Tick(Timestamp::now()))?;

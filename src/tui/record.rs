@@ -77,7 +77,14 @@ impl Recorder {
     /// Writes a message. A disk that is full ends the recording, not the work.
     pub(crate) fn take(&mut self, msg: &Msg) {
         let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let _ = self.line(&Entry { ms, msg: msg.clone() });
+        let msg = match msg {
+            // A whole object may hold what nobody else is to see.
+            Msg::Page { title, .. } => {
+                Msg::Page { title: title.clone(), text: "This is not recorded.".into() }
+            }
+            other => other.clone(),
+        };
+        let _ = self.line(&Entry { ms, msg });
     }
 
     /// Brings everything to the file.
@@ -143,14 +150,19 @@ mod tests {
         let mut recorder = Recorder::create(&path, &Head::new((80, 24), "h:1", Some("d"))).unwrap();
         recorder.take(&key);
         recorder.take(&agents);
+        recorder.take(&Msg::Page { title: "t".into(), text: "SECRET=1".into() });
         recorder.flush();
         drop(recorder);
         let replay = Replay::open(&path).unwrap();
         assert_eq!((replay.head.size, replay.head.address.as_str()), ((80, 24), "h:1"));
-        assert_eq!(replay.messages.iter().map(|(_, msg)| msg.clone()).collect::<Vec<_>>(), [key, agents]);
+        assert_eq!(
+            replay.messages.iter().take(2).map(|(_, msg)| msg.clone()).collect::<Vec<_>>(),
+            [key, agents]
+        );
         let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("SECRET"));
         std::fs::write(&path, &text[..text.len() - 5]).unwrap();
-        assert_eq!(Replay::open(&path).unwrap().messages.len(), 1);
+        assert_eq!(Replay::open(&path).unwrap().messages.len(), 2);
         std::fs::write(&path, "{}").unwrap();
         assert!(Replay::open(&path).unwrap_err().message.contains("--record"));
     }
