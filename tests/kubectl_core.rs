@@ -84,7 +84,7 @@ fn a_kind_of_a_users_own() {
     k.file("w.yaml", "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\nspec: {size: small}\n");
     k.is("apply -f w.yaml", "widget.example.com/w created");
     k.says("get wd", &["NAME   SIZE    REPLICAS", "w      small   1"]);
-    k.says("get all", &["w      small"]);
+    k.says("get all", &["widget.example.com/w   small"]);
     k.says("explain widget.spec", &["How large it is.", "<string> -required-"]);
     k.is("get wd --field-selector spec.size=small -o name", "widget.example.com/w");
     k.is("get wd --field-selector spec.size=large -o name", "");
