@@ -99,6 +99,12 @@ fn only_the_wiring_joins_store_server_and_controllers() {
 }
 
 #[test]
+fn the_terminal_interface_is_a_client_of_the_api_and_nothing_else() {
+    let words = ["crate::cli::", "crate::serve", "gcluster_lang", "tokio::process", "std::process::Command"];
+    none_says("src/tui", &words, &[]);
+}
+
+#[test]
 fn rendering_knows_no_terminal_and_no_client() {
     none_says("src/render", &["kube::Client", "crossterm", "ratatui", "std::io::stdout"], &[]);
 }

@@ -167,6 +167,48 @@ fn steer_shows_agents_takes_messages_and_edits_and_outlives_the_master() {
 }
 
 #[test]
+fn two_people_steer_one_agent_and_both_see_both() {
+    let sandbox = team();
+    let test = "two_people_steer_one_agent_and_both_see_both";
+    let (Some(ada), Some(bob)) = (Tmux::start(&sandbox, test), Tmux::start(&sandbox, test)) else { return };
+    let _master = Master::start(&sandbox);
+    sandbox.run(["apply", "-f", "team.p"]).ok();
+    for (tmux, text) in [(&ada, "Mind the gap."), (&bob, "Mind the step.")] {
+        tmux.steer("");
+        tmux.sees("WORKING 2");
+        tmux.keys(&["j", "j", "Enter", "f"]);
+        tmux.sees("follows each iteration");
+        tmux.keys(&["i"]);
+        tmux.sees("to builder");
+        tmux.text(text);
+    }
+    // Both have written; the window of one is resized while text streams and both send.
+    ada.keys(&["Enter"]);
+    bob.keys(&["Enter"]);
+    ran(&mut bob.command(&["resize-window", "-t", "s", "-x", "90", "-y", "30"])).ok();
+    let iterations: Vec<String> = wait("both messages to be acknowledged", || {
+        let list = sandbox.run(["get", "messages", "-o", "json"]).stdout;
+        let list: serde_json::Value = serde_json::from_str(&list).ok()?;
+        let items = list["items"].as_array()?;
+        let done = items.iter().filter(|one| one["status"]["phase"] == "Acknowledged").count();
+        (done == 2).then(|| {
+            items.iter().filter_map(|one| one["status"]["iteration"].as_str().map(str::to_owned)).collect()
+        })
+    });
+    assert_eq!(iterations.len(), 2);
+    // Each sees what the other said, in the conversation that it went to.
+    for tmux in [&ada, &bob] {
+        tmux.keys(&["M"]);
+        let screen = tmux.sees("Messages of builder");
+        assert!(screen.contains("Mind the gap.") && screen.contains("Mind the step."), "{screen}");
+        tmux.keys(&["C-c"]);
+    }
+    // And the agent was told both.
+    let said: String = iterations.iter().map(|name| sandbox.run(["logs", name]).ok().stdout).collect();
+    assert!(said.contains("Mind the gap.") && said.contains("Mind the step."), "{said}");
+}
+
+#[test]
 fn leaving_steer_touches_nothing_and_the_terminal_is_restored_after_kill_and_suspend() {
     let sandbox = team();
     let Some(tmux) = Tmux::start(&sandbox, "leaving_steer_touches_nothing") else { return };
