@@ -135,16 +135,11 @@ fn editing(model: &Model, edit: &PromptEdit, frame: &mut Frame<'_>) {
         steps.iter().find(|(_, does)| of(does)).map_or(("", ""), |(label, does)| (label, does));
     let theirs = edit.theirs.as_deref().map(|form| prompt_of(form).unwrap_or_else(|| form.to_owned()));
     let prompt = match &theirs {
-        Some(theirs) => Prompt::Conflict {
-            editor: &edit.editor,
-            theirs,
-            note: "Somebody else has changed it: ctrl-s saves yours over it, ctrl-t takes theirs",
-        },
+        Some(theirs) => {
+            Prompt::Conflict { editor: &edit.editor, theirs, note: "ctrl-s keeps yours, ctrl-t takes theirs" }
+        }
         None if edit.saving => Prompt::Edit { editor: &edit.editor, note: "saving…" },
-        None => Prompt::Edit {
-            editor: &edit.editor,
-            note: "The iteration that runs keeps the text it began with; the next one has yours",
-        },
+        None => Prompt::Edit { editor: &edit.editor, note: "The next iteration uses it, not this one" },
     };
     let data = step_data(model, agent, label, does);
     let cursor = detail::loop_step(data, prompt, model.areas().inner, frame.buffer_mut(), &model.theme);
