@@ -47,6 +47,16 @@ struct Told {
     bundles: Vec<Vec<(String, u64)>>,
     /// Where a watch began, and all that it showed, over all its connections.
     watches: Vec<(u64, Vec<Happened>)>,
+    /// Where a watch began, the version of a bookmark in it, and how many events came before that.
+    bookmarks: Vec<(u64, u64, usize)>,
+}
+
+/// What one connection of a watch showed.
+struct Watched {
+    /// The version to go on from.
+    at: u64,
+    seen: Vec<Happened>,
+    bookmarks: Vec<(u64, u64, usize)>,
 }
 
 fn version(object: &Value) -> u64 {
@@ -61,29 +71,35 @@ fn map(name: &str, value: u64) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": value.to_string()}})
 }
 
-/// Reads a watch from a version on until the check ends it; a bookmark moves the version on.
-async fn watch(server: &Server, from: u64, mut more: impl FnMut(&Happened) -> bool) -> (u64, Vec<Happened>) {
-    let uri = format!("{MAPS}?watch=true&allowWatchBookmarks=true&resourceVersion={from}");
+/// Reads a watch from a version on until the check or the server ends it; a bookmark moves the version on.
+async fn watch(server: &Server, from: u64, limit: &str, mut more: impl FnMut(&Happened) -> bool) -> Watched {
+    let uri = format!("{MAPS}?watch=true&allowWatchBookmarks=true&resourceVersion={from}{limit}");
     let request = Request::get(uri).body(Body::empty()).unwrap();
     let mut body = server.api.router().oneshot(request).await.unwrap().into_body();
-    let (mut rest, mut seen, mut at) = (Vec::new(), Vec::new(), from);
+    let mut rest = Vec::new();
+    let mut watched = Watched { at: from, seen: Vec::new(), bookmarks: Vec::new() };
     loop {
         let frame = timeout(Duration::from_secs(30), body.frame()).await.expect("an event in time");
-        rest.extend_from_slice(&frame.expect("a watch goes on").unwrap().into_data().unwrap());
+        let Some(frame) = frame else {
+            assert!(!limit.is_empty(), "a watch without a limit of time goes on");
+            return watched;
+        };
+        rest.extend_from_slice(&frame.unwrap().into_data().unwrap());
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
             let event: Value = serde_json::from_slice(&line).unwrap();
             let object = event["object"].clone();
             assert_ne!(event["type"], "ERROR", "{event}");
-            assert!(version(&object) >= at, "ordered, bookmarks too: {at} before {event}");
-            at = version(&object);
+            assert!(version(&object) >= watched.at, "ordered, bookmarks too: {} before {event}", watched.at);
+            watched.at = version(&object);
             if event["type"] == "BOOKMARK" {
+                watched.bookmarks.push((from, watched.at, watched.seen.len()));
                 continue;
             }
             let kind = event["type"].as_str().unwrap().to_owned();
-            seen.push(Happened { kind, name: name(&object), version: at, object });
-            if !more(&seen[seen.len() - 1]) {
-                return (at, seen);
+            watched.seen.push(Happened { kind, name: name(&object), version: watched.at, object });
+            if !more(&watched.seen[watched.seen.len() - 1]) {
+                return watched;
             }
         }
     }
@@ -173,13 +189,15 @@ async fn read(server: &Server, told: &Mutex<Told>, random: &mut fastrand::Rng) {
         for _ in 0..random.u8(1..6) {
             let mut left: u8 = random.u8(1..40);
             // A cut in the middle of a transaction loses its rest: clients resume after whole versions.
-            let (last, mut seen) = watch(server, at, |event| {
+            let limit = if random.bool() { "&timeoutSeconds=1" } else { "" };
+            let mut watched = watch(server, at, limit, |event| {
                 left = left.saturating_sub(1);
                 left > 0 && event.name != LAST || event.name.starts_with("pair-a")
             })
             .await;
-            at = last;
-            all.append(&mut seen);
+            at = watched.at;
+            all.append(&mut watched.seen);
+            told.lock().unwrap().bookmarks.append(&mut watched.bookmarks);
             if all.iter().any(|event| event.name == LAST) {
                 break;
             }
@@ -267,6 +285,14 @@ fn check(history: &[Happened], told: &Told) -> Result<(), String> {
             return bad("one state", name, format!("listed at {at}: {:?}", listed.get(name)));
         }
     }
+    for (from, at, count) in &told.bookmarks {
+        let before = history.iter().filter(|event| event.version > *from && event.version <= *at).count();
+        if before != *count {
+            return Err(format!(
+                "bookmarkable: {count} events of {before} from {from} before the bookmark at {at}"
+            ));
+        }
+    }
     for (from, seen) in &told.watches {
         let last = seen.last().map_or(*from, |event| event.version);
         let expected: Vec<&Happened> =
@@ -293,7 +319,7 @@ async fn whatever_clients_do_at_once_they_all_see_one_history() {
         let told = Arc::new(Mutex::new(Told::default()));
         let begin = server.store.revision();
         let (observer, whole) = (Arc::clone(&server), |event: &Happened| event.name != LAST);
-        let history = tokio::spawn(async move { watch(&observer, begin, whole).await.1 });
+        let history = tokio::spawn(async move { watch(&observer, begin, "", whole).await.seen });
         let mut readers = JoinSet::new();
         for reader in 0..READERS {
             let (server, told) = (Arc::clone(&server), Arc::clone(&told));
@@ -314,16 +340,24 @@ async fn whatever_clients_do_at_once_they_all_see_one_history() {
         assert_eq!(server.post(MAPS, &map(LAST, 0)).await.code, 201);
         readers.join_all().await;
         let history = history.await.unwrap();
+        // Nothing happens any more: all of it, and a bookmark before the end.
+        let mut quiet = watch(&server, begin, "&timeoutSeconds=1", |_| true).await;
         let mut told = told.lock().unwrap();
+        assert!(!quiet.bookmarks.is_empty(), "bookmarkable: none came");
+        told.bookmarks.append(&mut quiet.bookmarks);
+        told.watches.push((begin, quiet.seen));
         assert!(history.len() > 100 && !told.watches.is_empty() && !told.lists.is_empty());
         if let Err(wrong) = check(&history, &told) {
             panic!("seed {seed}: {wrong}");
         }
-        // The checks see what is amiss: an event lost by a watch, an object lost by a list, half a bundle.
+        // The checks see what is amiss: an event lost by a watch, a bookmark ahead of its events, an object lost by a list, half a bundle.
         let seen = told.watches.iter_mut().find(|(_, seen)| seen.len() > 1).expect("a watch");
         let lost = seen.1.remove(0);
         assert!(check(&history, &told).is_err_and(|wrong| wrong.starts_with("resumable")), "{lost:?}");
         told.watches.clear();
+        told.bookmarks[0].2 += 1;
+        assert!(check(&history, &told).is_err_and(|wrong| wrong.starts_with("bookmarkable")));
+        told.bookmarks.clear();
         let lost = told.lists.iter_mut().find_map(|(_, items)| items.pop());
         assert!(check(&history, &told).is_err_and(|wrong| wrong.starts_with("one state")), "{lost:?}");
         told.lists.clear();
