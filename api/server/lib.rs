@@ -26,6 +26,7 @@ mod info;
 mod limits;
 mod metrics;
 mod negotiate;
+mod path;
 mod protobuf;
 mod query;
 mod read;

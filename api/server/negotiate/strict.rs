@@ -10,6 +10,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::path::Path;
+
 /// More of them help nobody.
 const MAX_FOUND: usize = 100;
 
@@ -18,24 +20,6 @@ pub(super) fn read<'de, D: Deserializer<'de>>(document: D) -> Result<(Value, Vec
     let found = RefCell::default();
     let value = Reader { path: &Path::Root, found: &found }.deserialize(document)?;
     Ok((value, found.into_inner()))
-}
-
-/// Where the reader is: a list through the stack, written out only when a key comes twice.
-enum Path<'p> {
-    Root,
-    Key(&'p Path<'p>, &'p str),
-    Index(&'p Path<'p>, usize),
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Path::Root => Ok(()),
-            Path::Key(Path::Root, key) => f.write_str(key),
-            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
-            Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
 }
 
 #[derive(Clone, Copy)]

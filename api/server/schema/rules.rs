@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 
 use super::expression::{Expression, Outcome};
 use super::node::Node;
-use super::validate::{Path, same_item};
+use super::validate::same_item;
 use super::{FieldError, FieldReason};
+use crate::path::Path;
 use crate::status::Cause;
 
 /// Most errors of rules of one object.

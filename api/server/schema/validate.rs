@@ -1,11 +1,10 @@
 //! Validation: all errors of an object at once, in the words of kube-apiserver.
 
-use std::fmt;
-
 use serde_json::Value;
 
 use super::node::{ListType, Node, Type};
 use super::{FieldError, FieldReason};
+use crate::path::Path;
 
 /// More errors than this help nobody and cost memory that a client could demand.
 const MAX_ERRORS: usize = 100;
@@ -16,24 +15,6 @@ pub(super) fn validate(root: &Node, object: &Value, old: Option<&Value>) -> Vec<
     let mut errors = Vec::new();
     check(root, object, old, &Path::Root, &mut errors);
     errors
-}
-
-/// Where the walk is: a list through the stack, written out only when there is an error.
-pub(super) enum Path<'p> {
-    Root,
-    Key(&'p Path<'p>, &'p str),
-    Index(&'p Path<'p>, usize),
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Path::Root => Ok(()),
-            Path::Key(Path::Root, key) => f.write_str(key),
-            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
-            Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
 }
 
 fn check(node: &Node, value: &Value, old: Option<&Value>, path: &Path<'_>, errors: &mut Vec<FieldError>) {
