@@ -35,6 +35,29 @@ struct State {
     transcripts: HashMap<Id, (Vec<String>, bool)>,
 }
 
+/// How long a [`FakeApi::mortal_client`] lives.
+#[derive(Clone, Default)]
+pub(crate) struct Life {
+    /// Says that it is over; set, it ends now.
+    pub(crate) dead: Arc<AtomicBool>,
+    left: Arc<Mutex<Option<(usize, bool)>>>,
+}
+
+impl Life {
+    /// Ends it with the write of this number, counted from now on; whether that one takes effect is `last_counts`.
+    pub(crate) fn end_with(&self, writes: usize, last_counts: bool) {
+        *self.left.lock().unwrap() = Some((writes, last_counts));
+    }
+
+    /// Counts a write: `None` unless it is the last one, then whether it takes effect.
+    fn is_last_write(&self) -> Option<bool> {
+        let mut left = self.left.lock().unwrap();
+        let (writes, last_counts) = left.as_mut()?;
+        *writes = writes.saturating_sub(1);
+        (*writes == 0).then_some(*last_counts)
+    }
+}
+
 impl FakeApi {
     pub(crate) fn new() -> Self {
         Self { state: Arc::default(), revision: Arc::new(watch::Sender::new(0)), chaos: Arc::default() }
@@ -54,37 +77,31 @@ impl FakeApi {
         Client::new(service, "default")
     }
 
-    /// A client that goes silent, as if its process was killed, with its write number `writes`; whether that one
-    /// still takes effect is `last_counts`. The flag says that it has, and can be set to let it happen now.
-    pub(crate) fn mortal_client(&self, writes: usize, last_counts: bool) -> (Client, Arc<AtomicBool>) {
-        let (api, dead, left) =
-            (self.clone(), Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(writes)));
-        let is_dead = dead.clone();
+    /// A client that goes silent, as if its process was killed, when its [`Life`] is over.
+    pub(crate) fn mortal_client(&self) -> (Client, Life) {
+        let (api, life) = (self.clone(), Life::default());
+        let lives = life.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
-            let (api, dead, left) = (api.clone(), dead.clone(), left.clone());
+            let (api, life) = (api.clone(), life.clone());
             async move {
                 let silent = || futures::future::pending::<Answer>();
-                let mut dies = false;
-                if request.method() != Method::GET {
-                    let mut left = left.lock().unwrap();
-                    *left = left.saturating_sub(1);
-                    dies = *left == 0;
+                let is_write = request.method() != Method::GET;
+                let last = is_write.then(|| life.is_last_write()).flatten();
+                let is_dead = life.dead.load(Ordering::SeqCst);
+                if last.is_some() {
+                    life.dead.store(true, Ordering::SeqCst);
                 }
-                if dead.load(Ordering::SeqCst) || dies && !last_counts {
-                    dead.store(true, Ordering::SeqCst);
+                if is_dead || last == Some(false) {
                     silent().await;
                 }
-                if dies {
-                    dead.store(true, Ordering::SeqCst);
-                }
                 let answer = api.serve(request).await;
-                if dead.load(Ordering::SeqCst) {
+                if life.dead.load(Ordering::SeqCst) {
                     silent().await;
                 }
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });
-        (Client::new(service, "default"), is_dead)
+        (Client::new(service, "default"), lives)
     }
 
     pub(crate) fn get(&self, resource: &str, name: &str) -> Option<Value> {
