@@ -182,7 +182,9 @@ fn an_agent_takes_over_what_an_earlier_one_of_its_name_left_orphaned() {
     let agent = list(&[shell_once("writer", "echo done")]);
     sandbox.write("a.json", &agent);
     sandbox.run(["apply", "-f", "a.json"]).ok();
-    wait_object(&sandbox, "iteration", "writer.prompt.0", "succeeded", |o| o["status"]["phase"] == "Succeeded");
+    wait_object(&sandbox, "iteration", "writer.prompt.0", "succeeded", |o| {
+        o["status"]["phase"] == "Succeeded"
+    });
     let revision = objects(&sandbox, "agentrevisions").remove(0);
 
     let path = "/apis/gcluster.dev/v1alpha1/namespaces/default/agents/writer?propagationPolicy=Orphan";
@@ -194,7 +196,9 @@ fn an_agent_takes_over_what_an_earlier_one_of_its_name_left_orphaned() {
 
     sandbox.run(["apply", "-f", "a.json"]).ok();
     wait_object(&sandbox, "agent", "writer", "recorded", |o| o["status"]["currentRevision"] == 1);
-    wait_object(&sandbox, "iteration", "writer.prompt.1", "succeeded", |o| o["status"]["phase"] == "Succeeded");
+    wait_object(&sandbox, "iteration", "writer.prompt.1", "succeeded", |o| {
+        o["status"]["phase"] == "Succeeded"
+    });
     let adopted = objects(&sandbox, "agentrevisions").remove(0);
     let uid = |o: &Value| o["metadata"]["uid"].clone();
     assert_eq!(uid(&adopted), uid(&revision), "the revision is the same object");

@@ -408,7 +408,8 @@ fn a_subscriber_that_stops_reading_delays_nobody_and_then_gets_the_newest_state(
         let done = writer.ask("apply_request", json!({"objects": [agent(round)]}));
         assert_eq!(done["type"], "apply_response", "{}", done["payload"]["message"]);
     }
-    let newest = |object: &Value| object["metadata"]["labels"]["round"] == ROUNDS.to_string();
+    let last = ROUNDS.to_string();
+    let newest = |object: &Value| object["metadata"]["labels"]["round"].as_str() == Some(last.as_str());
     reading.until("the last round", newest);
     // Of 15 MB of changes the stuck one is owed what the sockets held, and then the newest.
     let mut pushes = 0;

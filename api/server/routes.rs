@@ -32,6 +32,10 @@ pub(crate) enum Target {
     Info(info::Page),
 }
 
+/// The target of a request, put into it by whoever had to know it first.
+#[derive(Clone, Debug)]
+pub(crate) struct Parsed(pub(crate) ApiResult<Target>);
+
 /// Objects of a kind, one of them, or a part of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -110,13 +114,15 @@ pub(crate) fn router(api: Api) -> axum::Router {
     axum::Router::new().fallback(handle).with_state(api)
 }
 
-async fn handle(State(api): State<Api>, request: Request<Body>) -> Response {
+async fn handle(State(api): State<Api>, mut request: Request<Body>) -> Response {
     let started = Instant::now();
     let identity = request.extensions().get::<Identity>().copied().unwrap_or(Identity::Master);
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let path = request.uri().path().to_owned();
     let gzip = request.method() == Method::GET && coding::takes_gzip(request.headers());
-    let (verb, resource, result) = match Target::parse(&api, &path) {
+    let parsed = request.extensions_mut().remove::<Parsed>();
+    let target = parsed.map_or_else(|| Target::parse(&api, &path), |Parsed(target)| target);
+    let (verb, resource, result) = match target {
         Err(error) => ("", String::new(), Err(error)),
         Ok(Target::Info(page)) => {
             let name = page.name();
@@ -275,7 +281,8 @@ async fn resource_answer(
                 return read::encoded(StatusCode::OK, &answer, accepted.yaml);
             }
             let selector = Selector::parse(&kind, query.get("labelSelector"), query.get("fieldSelector"))?;
-            let items = write::delete_collection(api, write, namespace.as_deref(), &selector, options).await?;
+            let items =
+                write::delete_collection(api, write, namespace.as_deref(), &selector, options).await?;
             if kind.is_definition() {
                 crd::settle_soon(api).await?;
             }

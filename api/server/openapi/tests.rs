@@ -44,7 +44,13 @@ fn the_index_names_each_group_version_by_a_hash() {
     let paths: Vec<&String> = index["paths"].as_object().unwrap().keys().collect();
     assert_eq!(
         paths,
-        ["api/v1", "apis/apiextensions.k8s.io/v1", "apis/coordination.k8s.io/v1", "apis/events.k8s.io/v1", "apis/gcluster.dev/v1alpha1"]
+        [
+            "api/v1",
+            "apis/apiextensions.k8s.io/v1",
+            "apis/coordination.k8s.io/v1",
+            "apis/events.k8s.io/v1",
+            "apis/gcluster.dev/v1alpha1"
+        ]
     );
     let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
     assert!(url.starts_with("/openapi/v3/api/v1?hash=") && url.len() == 56, "{url}");

@@ -22,7 +22,7 @@ use crate::identity::Identity;
 use crate::limits::{Caller, Class, Counts, Fair, Gate, Limits};
 use crate::listen::{Busy, Holding, Peer};
 use crate::query::Query;
-use crate::routes::{Target, verb};
+use crate::routes::{Parsed, Target, verb};
 use crate::status::{ApiError, ApiResult};
 use crate::{Api, info, negotiate};
 
@@ -78,14 +78,16 @@ enum Work {
 async fn check(State(guard): State<Guard>, mut request: Request<Body>, next: Next) -> Response {
     let busy = request.extensions_mut().remove::<Arc<Busy>>();
     let identity = identify(&guard, request.headers());
+    let target = Target::parse(&guard.api, request.uri().path());
     let entry = guard.audit.as_ref().and_then(|audit| {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.remote);
         let user = identity.unwrap_or(Identity::Anonymous).user().into();
-        Entry::of(&guard.api, audit, &request, user, peer)
+        Entry::of(audit, &request, &target, user, peer)
     });
-    let mut response = match admit(&guard, identity, &request) {
+    let mut response = match admit(&guard, identity, &request, &target) {
         Ok(admitted) => {
             request.extensions_mut().insert(admitted.identity);
+            request.extensions_mut().insert(Parsed(target));
             match limited(&guard, admitted, request, next).await {
                 Ok(response) => response,
                 Err(error) => refused(error),
@@ -151,7 +153,12 @@ async fn read_first(request: Request<Body>) -> ApiResult<Request<Body>> {
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
-fn admit(guard: &Guard, identity: Option<Identity>, request: &Request<Body>) -> ApiResult<Admitted> {
+fn admit(
+    guard: &Guard,
+    identity: Option<Identity>,
+    request: &Request<Body>,
+    target: &ApiResult<Target>,
+) -> ApiResult<Admitted> {
     let headers = request.headers();
     let peer = request.extensions().get::<Peer>();
     head_fits(request, guard.limits.head_bytes)?;
@@ -174,15 +181,15 @@ fn admit(guard: &Guard, identity: Option<Identity>, request: &Request<Body>) -> 
     if matches!(site, "cross-site" | "same-site") {
         return Err(ApiError::forbidden("requests of pages of other sites are not accepted"));
     }
-    let target = Target::parse(&guard.api, request.uri().path());
-    let identity = match (identity, &target) {
+    let identity = match (identity, target) {
         (Some(identity), _) => identity,
         (None, Ok(Target::Info(page))) if page.is_public() => Identity::Anonymous,
         _ => return Err(ApiError::unauthorized()),
     };
     // Done with the rights of the caller, a request in the name of another would be a lie in the audit log too.
     if headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
-        let (user, other) = (identity.user(), text(headers, http::HeaderName::from_static("impersonate-user")));
+        let (user, other) =
+            (identity.user(), text(headers, http::HeaderName::from_static("impersonate-user")));
         return Err(ApiError::forbidden(format!(
             "users {other:?} is forbidden: User {user:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope"
         )));
@@ -191,7 +198,7 @@ fn admit(guard: &Guard, identity: Option<Identity>, request: &Request<Body>) -> 
     if let Some(peer) = peer.filter(|_| identity != Identity::Anonymous) {
         peer.seat.prove(&caller).map_err(ApiError::too_many)?;
     }
-    let kind = work(request, target.ok().as_ref());
+    let kind = work(request, target.as_ref().ok());
     Ok(Admitted { identity, caller, kind })
 }
 

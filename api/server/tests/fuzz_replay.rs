@@ -10,10 +10,15 @@ use crate::fuzz;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/regressions").join(target);
-    let files = std::fs::read_dir(&folder).map(|files| files.flatten().collect()).unwrap_or_else(|_| Vec::new());
+    let files =
+        std::fs::read_dir(&folder).map(|files| files.flatten().collect()).unwrap_or_else(|_| Vec::new());
     for file in files {
         let bytes = std::fs::read(file.path()).unwrap();
-        assert!(catch_unwind(AssertUnwindSafe(|| run(&bytes))).is_ok(), "{} fails again", file.path().display());
+        assert!(
+            catch_unwind(AssertUnwindSafe(|| run(&bytes))).is_ok(),
+            "{} fails again",
+            file.path().display()
+        );
     }
 }
 

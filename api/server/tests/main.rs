@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod builtin;
-mod exactness;
 mod audit;
+mod builtin;
 mod bundles;
 mod concurrency;
 mod crds;
+mod exactness;
 mod floods;
 mod fuzz;
 mod fuzz_replay;

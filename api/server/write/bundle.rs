@@ -19,7 +19,8 @@ pub(crate) async fn bundle(
     force: bool,
 ) -> ApiResult<(Value, Vec<String>)> {
     let twice = std::mem::take(&mut write.duplicates);
-    let mut warnings = write.remark(twice.iter().map(|path| format!("duplicate field {path:?}")).collect())?;
+    let mut warnings =
+        write.remark(twice.iter().map(|path| format!("duplicate field {path:?}")).collect())?;
     let Value::Object(mut body) = body else {
         return Err(ApiError::bad_request("the body must be a Bundle"));
     };
@@ -92,7 +93,8 @@ fn item_write(api: &Api, write: &Write, index: usize, item: Value) -> ApiResult<
     };
     let name = text(&item, "/metadata/name");
     let refuse = |why: String| ApiError::bad_request(why).of_item(index, kind_name, namespace, name);
-    let Some(kind) = api.registry().by_kind(api_version, kind_name).filter(|kind| kind.allows("patch")).cloned()
+    let Some(kind) =
+        api.registry().by_kind(api_version, kind_name).filter(|kind| kind.allows("patch")).cloned()
     else {
         return Err(refuse(format!("no matches for kind {kind_name:?} in version {api_version:?}")));
     };

@@ -13,7 +13,7 @@ const MAX_GENERATED: usize = 58;
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// Creates an object; a `generateName` that is taken by chance is tried again.
-pub(crate) async fn create(api: &Api, mut write: Write, object: Value) -> ApiResult<Written> {
+pub(crate) async fn create(api: &Api, mut write: Write, mut object: Value) -> ApiResult<Written> {
     if !text(&object, "/metadata/resourceVersion").is_empty() {
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }
@@ -30,7 +30,8 @@ pub(crate) async fn create(api: &Api, mut write: Write, object: Value) -> ApiRes
     let mut attempts = 0;
     loop {
         write.name = if name.is_empty() { generated(&prefix) } else { name.clone() };
-        let mut object = object.clone();
+        // Only a generated name is tried again.
+        let mut object = if name.is_empty() { object.clone() } else { std::mem::take(&mut object) };
         let causes = admission::check_name(&write.kind, &write.name);
         if !causes.is_empty() {
             return Err(ApiError::invalid(&write.kind, &write.name, &causes));

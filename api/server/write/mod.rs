@@ -298,8 +298,7 @@ fn check_namespace(tx: &Transaction<'_>, kind: &Kind, namespace: &str, name: &st
         return Err(ApiError::namespace_not_found(namespace));
     };
     // An Active namespace holds the word nowhere but in a label or annotation; then the parser decides.
-    let suspicious = entry.value.windows(b"Terminating".len()).any(|w| w == b"Terminating");
-    if suspicious {
+    if memchr::memmem::find(&entry.value, b"Terminating").is_some() {
         let object: Value = serde_json::from_slice(&entry.value).unwrap_or_else(|_| json!({}));
         if object.pointer("/status/phase").and_then(Value::as_str) == Some("Terminating") {
             return Err(ApiError::namespace_terminating(kind, name, namespace));
