@@ -1,299 +1,293 @@
-//! What the API does per second, durably, over HTTP, with its own process as the load generator.
+//! What the API does per second, durably, over plain HTTP, with its own process as the load generator.
 //!
-//! `cargo bench --bench api` starts the release binary on a new directory and prints one table. The disk's own
-//! limit (one-kilobyte appends with `fdatasync`) is measured in the same run, so that ratios mean something on
-//! any machine.
+//! `cargo bench --bench api` starts `gcluster master` as users do, on a new directory, and prints one table.
+//! Load generator and master share the machine's cores. Beside the rates stands the processor time that the
+//! master took per request, which says more than a rate where something else runs, and the disk's own limit
+//! (one-kilobyte appends with `fdatasync`), measured in the same run.
 
-use std::io::{BufRead, BufReader as StdBufReader, Write};
-use std::process::{Child, Command, Stdio};
+#[path = "api/client.rs"]
+mod client;
+#[path = "api/process.rs"]
+mod process;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+use client::{Connection, Target};
+use process::{Master, raw_syncs};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const SECONDS: f64 = 3.0;
-const NAMESPACES: &str = "/api/v1/namespaces";
+const SECONDS: f64 = 4.0;
+/// Objects that stand in the list and in memory while nothing else does.
+const OBJECTS: u64 = 10_000;
+/// Objects of a user's kind whose status is patched.
+const WIDGETS: u64 = 1_000;
+const CLIENTS: [usize; 3] = [1, 16, 64];
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const GADGETS: &str = "/apis/bench.example.com/v1/namespaces/default/widgets";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 fn main() -> Result<(), Failure> {
-    // `cargo test --benches` and `cargo bench` pass flags of the standard harness; none of them matters here.
+    // `cargo bench` passes flags of the standard harness; none of them matters here.
     let dir = tempfile::tempdir()?;
-    let fsyncs = raw_fsyncs(dir.path())?;
-    let started = Instant::now();
-    let (mut master, address) = start(dir.path())?;
-    let ready = started.elapsed();
-    let token = token(dir.path())?;
+    let syncs = raw_syncs(dir.path())?;
+    let master = Master::start(&dir.path().join("data"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let outcome = runtime.block_on(run(address, token, fsyncs, ready, master.id()));
-    let _ = Command::new("kill").args(["-INT", &master.id().to_string()]).status();
-    master.wait()?;
-    outcome
+    let bench = Bench { target: Arc::new(master.target.clone()), master, syncs };
+    runtime.block_on(bench.run())?;
+    bench.master.stop()
 }
 
-async fn run(address: String, token: String, fsyncs: f64, ready: Duration, pid: u32) -> Result<(), Failure> {
-    let target = Arc::new(Target { address, token, next: AtomicU64::new(0) });
-    println!("{:<44} {:>12}", "raw fdatasync of 1 KB appends, per second", format!("{fsyncs:.0}"));
-    println!("{:<44} {:>12}", "ready on an empty directory, ms", ready.as_millis());
-    println!("{:<44} {:>12}", "resident, empty, MiB", resident_mib(pid));
-    for clients in [1, 16, 64] {
-        let per_second = rate(&target, clients, Work::Create).await?;
-        println!(
-            "{:<44} {:>12} {:>8}",
-            format!("durable creates per second, {clients} clients"),
-            format!("{per_second:.0}"),
-            format!("{:.2}x", per_second / fsyncs)
-        );
-    }
-    for clients in [1, 64] {
-        let per_second = rate(&target, clients, Work::Get).await?;
-        println!("{:<44} {:>12}", format!("gets per second, {clients} clients"), format!("{per_second:.0}"));
-    }
-    for watchers in [1, 100, 1_000] {
-        let (p50, p99) = watch_latency(&target, watchers).await?;
-        println!(
-            "{:<44} {:>12} {:>12}",
-            format!("acknowledgement to event, {watchers} watchers, ms"),
-            format!("p50 {p50:.2}"),
-            format!("p99 {p99:.2}")
-        );
-    }
-    let count = target.next.load(Ordering::Relaxed);
-    let mut connection = Connection::open(&target).await?;
-    let start = Instant::now();
-    let (_, bytes) = connection.call("GET", NAMESPACES, "").await?;
-    let label = format!("list of {count} objects, {} MB, ms", bytes / 1_000_000);
-    println!("{label:<44} {:>12.1}", start.elapsed().as_secs_f64() * 1e3);
-    println!("{:<44} {:>12}", "resident after all that, MiB", resident_mib(pid));
-    Ok(())
+struct Bench {
+    target: Arc<Target>,
+    master: Master,
+    syncs: f64,
 }
 
-struct Target {
-    address: String,
-    token: String,
-    next: AtomicU64,
-}
-
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Work {
     Create,
+    Patch,
     Get,
 }
 
-/// Requests per second that `clients` connections get answered, each waiting for its answer.
-async fn rate(target: &Arc<Target>, clients: usize, work: Work) -> Result<f64, Failure> {
-    let mut tasks = JoinSet::new();
-    let start = Instant::now();
-    for _ in 0..clients {
-        let target = Arc::clone(target);
-        tasks.spawn(async move {
-            let mut connection = Connection::open(&target).await?;
-            let mut done = 0_u64;
-            while start.elapsed().as_secs_f64() < SECONDS {
-                let status = match work {
-                    Work::Create => {
-                        let body = object(target.next.fetch_add(1, Ordering::Relaxed));
-                        connection.call("POST", NAMESPACES, &body).await?.0
-                    }
-                    Work::Get => {
-                        let name = done % target.next.load(Ordering::Relaxed).max(1);
-                        connection.call("GET", &format!("{NAMESPACES}/n{name}"), "").await?.0
-                    }
-                };
-                if status >= 300 {
-                    return Err(format!("answered with {status}").into());
-                }
-                done += 1;
-            }
-            Ok::<u64, Failure>(done)
-        });
-    }
-    let mut total = 0;
-    while let Some(done) = tasks.join_next().await {
-        total += done??;
-    }
-    Ok(total as f64 / start.elapsed().as_secs_f64())
-}
-
-/// Milliseconds from the acknowledgement of a create until watchers have read its event, at p50 and p99.
-async fn watch_latency(target: &Arc<Target>, watchers: usize) -> Result<(f64, f64), Failure> {
-    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel::<Instant>();
-    let mut tasks = JoinSet::new();
-    let ready = Arc::new(tokio::sync::Barrier::new(watchers + 1));
-    let mut connection = Connection::open(target).await?;
-    let (_, _, version) = connection.call_for_version("GET", &format!("{NAMESPACES}?limit=1")).await?;
-    for _ in 0..watchers {
-        let (target, sender, ready) = (Arc::clone(target), sender.clone(), Arc::clone(&ready));
-        let path = format!("{NAMESPACES}?watch=true&resourceVersion={version}");
-        tasks.spawn(async move {
-            let mut connection = Connection::open(&target).await?;
-            connection.send("GET", &path, "").await?;
-            let mut line = String::new();
-            loop {
-                line.clear();
-                connection.stream.read_line(&mut line).await?;
-                if line == "\r\n" {
-                    break;
-                }
-            }
-            ready.wait().await;
-            loop {
-                line.clear();
-                if connection.stream.read_line(&mut line).await? == 0 {
-                    return Ok::<(), Failure>(());
-                }
-                if line.starts_with('{') && sender.send(Instant::now()).is_err() {
-                    return Ok(());
-                }
-            }
-        });
-    }
-    ready.wait().await;
-    let mut latencies = Vec::new();
-    for _ in 0..50 {
-        let body = object(target.next.fetch_add(1, Ordering::Relaxed));
-        connection.call("POST", NAMESPACES, &body).await?;
-        let acknowledged = Instant::now();
-        for _ in 0..watchers {
-            let at = tokio::time::timeout(Duration::from_secs(20), seen.recv())
-                .await?
-                .ok_or("no watcher is left")?;
-            latencies.push(at.saturating_duration_since(acknowledged).as_secs_f64() * 1e3);
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Work::Create => "creates",
+            Work::Patch => "status merge-patches",
+            Work::Get => "gets",
         }
     }
-    tasks.abort_all();
-    latencies.sort_by(f64::total_cmp);
-    Ok((latencies[latencies.len() / 2], latencies[latencies.len() * 99 / 100]))
 }
 
-/// A namespace of about one kilobyte.
-fn object(n: u64) -> String {
-    let filler = "x".repeat(700);
+impl Bench {
+    async fn run(&self) -> Result<(), Failure> {
+        row("fdatasync of 1 KB appends, per second", &[format!("{:.0}", self.syncs)]);
+        row("ready on an empty directory, ms", &[self.master.ready.as_millis().to_string()]);
+        self.memory("resident when empty, MiB");
+        let next = Arc::new(AtomicU64::new(0));
+        self.fill().await?;
+        next.store(OBJECTS, Ordering::Relaxed);
+        self.memory("resident with 10,000 objects, MiB");
+        self.list().await?;
+        println!("{:<46} {:>10} {:>12} {:>12}", "", "per second", "of fdatasync", "CPU µs each");
+        for work in [Work::Create, Work::Patch, Work::Get] {
+            if work == Work::Patch {
+                self.define().await?;
+            }
+            for clients in CLIENTS {
+                self.rate(clients, work, &["bench"], &next).await?;
+            }
+        }
+        self.rate(64, Work::Create, &["bench", "other"], &next).await?;
+        for watchers in [1, 100, 1_000] {
+            let (p50, p99) = self.watch_latency(watchers, &next).await?;
+            let label = format!("acknowledgement to event, {watchers} watchers, ms");
+            row(&label, &[format!("p50 {p50:.2}"), format!("p99 {p99:.2}")]);
+        }
+        self.memory(&format!("resident after load, {} objects, MiB", next.load(Ordering::Relaxed)));
+        Ok(())
+    }
+
+    fn memory(&self, label: &str) {
+        row(label, &[format!("{:.1}", self.master.resident_mib())]);
+    }
+
+    async fn fill(&self) -> Result<(), Failure> {
+        let next = Arc::new(AtomicU64::new(0));
+        let mut tasks = JoinSet::new();
+        for _ in 0..16 {
+            let (target, next) = (Arc::clone(&self.target), Arc::clone(&next));
+            tasks.spawn(async move {
+                let mut connection = Connection::open(&target, "bench").await?;
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= OBJECTS {
+                        return Ok::<(), Failure>(());
+                    }
+                    expect(201, connection.call("POST", MAPS, &map(n)).await?.0)?;
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<(), Failure> {
+        let mut connection = Connection::open(&self.target, "bench").await?;
+        let (mut times, mut size) = (Vec::new(), 0);
+        for _ in 0..21 {
+            let start = Instant::now();
+            size = connection.call("GET", MAPS, "").await?.1;
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        let label = format!("list of 10,000 objects, {} MB, ms", size / 1_000_000);
+        row(&label, &[format!("p50 {:.1}", times[times.len() / 2])]);
+        self.memory("resident after 21 such lists, MiB");
+        Ok(())
+    }
+
+    /// A user's kind with a status, and objects of it.
+    async fn define(&self) -> Result<(), Failure> {
+        let mut connection = Connection::open(&self.target, "bench").await?;
+        expect(201, connection.call("POST", DEFINITIONS, DEFINITION).await?.0)?;
+        for n in 0..WIDGETS {
+            expect(201, connection.call("POST", GADGETS, &widget(n)).await?.0)?;
+        }
+        Ok(())
+    }
+
+    /// Requests per second that `clients` connections get answered, each waiting for its answer.
+    async fn rate(
+        &self,
+        clients: usize,
+        work: Work,
+        programs: &'static [&'static str],
+        next: &Arc<AtomicU64>,
+    ) -> Result<(), Failure> {
+        let mut tasks = JoinSet::new();
+        let (start, cpu) = (Instant::now(), self.master.cpu());
+        for client in 0..clients {
+            let (target, next) = (Arc::clone(&self.target), Arc::clone(next));
+            tasks.spawn(async move {
+                let mut connection = Connection::open(&target, programs[client % programs.len()]).await?;
+                let mut done = 0_u64;
+                while start.elapsed().as_secs_f64() < SECONDS {
+                    // Each client patches objects of its own.
+                    let own = client as u64 + clients as u64 * (done % (WIDGETS / clients as u64));
+                    let (status, _) = match work {
+                        Work::Create => {
+                            let body = map(next.fetch_add(1, Ordering::Relaxed));
+                            connection.call("POST", MAPS, &body).await?
+                        }
+                        Work::Patch => {
+                            let path = format!("{GADGETS}/w{own}/status");
+                            let body = format!(r#"{{"status":{{"phase":"Running","observed":{done}}}}}"#);
+                            connection.call("PATCH", &path, &body).await?
+                        }
+                        Work::Get => {
+                            let name = (done * 7919 + client as u64) % OBJECTS;
+                            connection.call("GET", &format!("{MAPS}/m{name}"), "").await?
+                        }
+                    };
+                    expect(if work == Work::Create { 201 } else { 200 }, status)?;
+                    done += 1;
+                }
+                Ok::<u64, Failure>(done)
+            });
+        }
+        let mut total = 0;
+        while let Some(done) = tasks.join_next().await {
+            total += done??;
+        }
+        let per_second = total as f64 / start.elapsed().as_secs_f64();
+        let each = (self.master.cpu() - cpu) * 1e6 / total as f64;
+        let ratio = match work {
+            Work::Get => String::new(),
+            Work::Create | Work::Patch => format!("{:.2}x", per_second / self.syncs),
+        };
+        let of = if programs.len() > 1 { " of two programs" } else { "" };
+        let label = format!("{}, {clients} clients{of}", work.name());
+        row(&label, &[format!("{per_second:.0}"), ratio, format!("{each:.0}")]);
+        Ok(())
+    }
+
+    /// Milliseconds from the acknowledgement of a create until watchers have read its event, at p50 and p99.
+    async fn watch_latency(&self, watchers: usize, next: &Arc<AtomicU64>) -> Result<(f64, f64), Failure> {
+        let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel::<Instant>();
+        let mut tasks = JoinSet::new();
+        let ready = Arc::new(tokio::sync::Barrier::new(watchers + 1));
+        let mut connection = Connection::open(&self.target, "bench").await?;
+        let list: serde_json::Value =
+            serde_json::from_slice(&connection.get(&format!("{MAPS}?limit=1")).await?)?;
+        let version =
+            list["metadata"]["resourceVersion"].as_str().ok_or("a list without version")?.to_owned();
+        for _ in 0..watchers {
+            let (target, sender, ready) = (Arc::clone(&self.target), sender.clone(), Arc::clone(&ready));
+            let path = format!("{MAPS}?watch=true&resourceVersion={version}");
+            tasks.spawn(async move {
+                let mut connection = Connection::open(&target, "watcher").await?;
+                connection.send("GET", &path, "").await?;
+                connection.begun().await?;
+                ready.wait().await;
+                loop {
+                    for _ in 0..connection.events().await? {
+                        if sender.send(Instant::now()).is_err() {
+                            return Ok::<(), Failure>(());
+                        }
+                    }
+                }
+            });
+        }
+        ready.wait().await;
+        let mut latencies = Vec::new();
+        for _ in 0..100 {
+            let body = map(next.fetch_add(1, Ordering::Relaxed));
+            expect(201, connection.call("POST", MAPS, &body).await?.0)?;
+            let acknowledged = Instant::now();
+            for _ in 0..watchers {
+                let at = tokio::time::timeout(Duration::from_secs(20), seen.recv())
+                    .await?
+                    .ok_or("no watcher is left")?;
+                latencies.push(at.saturating_duration_since(acknowledged).as_secs_f64() * 1e3);
+            }
+        }
+        tasks.abort_all();
+        latencies.sort_by(f64::total_cmp);
+        Ok((latencies[latencies.len() / 2], latencies[latencies.len() * 99 / 100]))
+    }
+}
+
+fn row(label: &str, cells: &[String]) {
+    let mut line = format!("{label:<46}");
+    for (cell, width) in cells.iter().zip([10, 12, 12]) {
+        line.push_str(&format!(" {cell:>width$}"));
+    }
+    println!("{}", line.trim_end());
+}
+
+fn expect(status: u16, found: u16) -> Result<(), Failure> {
+    if found == status { Ok(()) } else { Err(format!("answered with {found} instead of {status}").into()) }
+}
+
+/// A config map of about one kilobyte.
+fn map(n: u64) -> String {
+    let filler = "x".repeat(850);
     format!(
-        r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"n{n}","annotations":{{"filler":"{filler}"}}}}}}"#
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"m{n}","labels":{{"app":"bench"}}}},"data":{{"filler":"{filler}"}}}}"#
     )
 }
 
-/// One keep-alive connection over plain HTTP.
-struct Connection {
-    stream: BufReader<TcpStream>,
-    head: String,
+/// An object of a user's kind, of about one kilobyte.
+fn widget(n: u64) -> String {
+    let filler = "x".repeat(850);
+    format!(
+        r#"{{"apiVersion":"bench.example.com/v1","kind":"Widget","metadata":{{"name":"w{n}"}},"spec":{{"filler":"{filler}"}}}}"#
+    )
 }
 
-impl Connection {
-    async fn open(target: &Target) -> Result<Connection, Failure> {
-        let stream = TcpStream::connect(&target.address).await?;
-        stream.set_nodelay(true)?;
-        let head = format!(
-            "Host: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
-            target.address, target.token
-        );
-        Ok(Connection { stream: BufReader::with_capacity(1 << 16, stream), head })
-    }
-
-    async fn send(&mut self, method: &str, path: &str, body: &str) -> Result<(), Failure> {
-        let text =
-            format!("{method} {path} HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{body}", self.head, body.len());
-        Ok(self.stream.get_mut().write_all(text.as_bytes()).await?)
-    }
-
-    /// Status and length of the answer's body.
-    async fn call(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, usize), Failure> {
-        self.send(method, path, body).await?;
-        let (status, body) = self.answer().await?;
-        Ok((status, body.len()))
-    }
-
-    /// Like `call`, with the resourceVersion of the list that is answered.
-    async fn call_for_version(&mut self, method: &str, path: &str) -> Result<(u16, usize, String), Failure> {
-        self.send(method, path, "").await?;
-        let (status, body) = self.answer().await?;
-        let list: serde_json::Value = serde_json::from_slice(&body)?;
-        let version = list["metadata"]["resourceVersion"].as_str().ok_or("a list without resourceVersion")?;
-        Ok((status, body.len(), version.to_owned()))
-    }
-
-    async fn answer(&mut self) -> Result<(u16, Vec<u8>), Failure> {
-        let (mut line, mut status, mut length) = (String::new(), 0, None);
-        loop {
-            line.clear();
-            if self.stream.read_line(&mut line).await? == 0 {
-                return Err("the connection was closed".into());
-            }
-            let lower = line.to_ascii_lowercase();
-            if lower.starts_with("http/") {
-                status = lower.split(' ').nth(1).ok_or("no status")?.trim().parse()?;
-            } else if let Some(value) = lower.strip_prefix("content-length:") {
-                length = Some(value.trim().parse::<usize>()?);
-            } else if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = Vec::new();
-        if let Some(length) = length {
-            body.resize(length, 0);
-            self.stream.read_exact(&mut body).await?;
-            return Ok((status, body));
-        }
-        loop {
-            line.clear();
-            self.stream.read_line(&mut line).await?;
-            let size = usize::from_str_radix(line.trim(), 16)?;
-            let from = body.len();
-            body.resize(from + size, 0);
-            self.stream.read_exact(&mut body[from..]).await?;
-            self.stream.read_line(&mut line).await?;
-            if size == 0 {
-                return Ok((status, body));
-            }
-        }
-    }
-}
-
-/// Appends of one kilobyte, each with `fdatasync`, per second.
-fn raw_fsyncs(dir: &std::path::Path) -> Result<f64, Failure> {
-    let mut file = std::fs::File::create(dir.join("raw"))?;
-    let block = [b'x'; 1024];
-    let (start, mut count) = (Instant::now(), 0_u32);
-    while start.elapsed() < Duration::from_secs(2) {
-        file.write_all(&block)?;
-        file.sync_data()?;
-        count += 1;
-    }
-    Ok(f64::from(count) / start.elapsed().as_secs_f64())
-}
-
-fn start(dir: &std::path::Path) -> Result<(Child, String), Failure> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gcluster"))
-        .args(["master", "--addr", "127.0.0.1:0", "--backend", "rehearsal", "--data-dir"])
-        .arg(dir.join("data"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let stdout = child.stdout.take().ok_or("no standard output")?;
-    for line in StdBufReader::new(stdout).lines() {
-        if let Some(rest) = line?.split("https://").nth(1) {
-            let end =
-                rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).unwrap_or(rest.len());
-            return Ok((child, rest[..end].to_owned()));
-        }
-    }
-    Err("the master ended before it was ready".into())
-}
-
-fn token(dir: &std::path::Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(dir.join("data/kubeconfig"))?;
-    let line =
-        text.lines().find(|l| l.trim_start().starts_with("token:")).ok_or("no token in the kubeconfig")?;
-    Ok(line.trim_start().trim_start_matches("token:").trim().trim_matches('"').to_owned())
-}
-
-fn resident_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let kib =
-        status.lines().find_map(|l| l.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
-}
+const DEFINITION: &str = r#"{
+  "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+  "metadata": {"name": "widgets.bench.example.com"},
+  "spec": {
+    "group": "bench.example.com", "scope": "Namespaced",
+    "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+    "versions": [{
+      "name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+      "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {"filler": {"type": "string"}}},
+        "status": {"type": "object", "properties": {
+          "phase": {"type": "string"}, "observed": {"type": "integer"}
+        }}
+      }}}
+    }]
+  }
+}"#;

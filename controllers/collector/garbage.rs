@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::graph::{Action, Graph, Node};
 use super::kinds::{self, Kind};
+use super::related::Related;
 use crate::Context;
 use crate::control_loop::jittered;
 use crate::error::{Error, Result};
@@ -52,10 +53,10 @@ pub(super) async fn run(ctx: Context) {
     }
 }
 
-type Events = BoxStream<'static, (usize, Event<DynamicObject>)>;
+type Events = BoxStream<'static, (usize, Event<Related>)>;
 
 fn follow(ctx: &Context, kind: usize, resource: &ApiResource) -> Events {
-    let api = Api::<DynamicObject>::all_with(ctx.client.clone(), resource);
+    let api = Api::<Related>::all_with(ctx.client.clone(), resource);
     let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
     let events = events.filter_map(move |event| async move {
         match event {
@@ -121,7 +122,7 @@ impl Collector {
     fn take(
         &mut self,
         kind: usize,
-        event: Event<DynamicObject>,
+        event: Event<Related>,
         listings: &mut BTreeMap<usize, BTreeSet<String>>,
         dirty: &mut BTreeSet<String>,
     ) {

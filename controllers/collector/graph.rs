@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use kube::ResourceExt;
-use kube::core::DynamicObject;
+use kube::{Resource, ResourceExt};
 
 /// Finalizer of an object that goes after what it owns.
 pub const FOREGROUND: &str = "foregroundDeletion";
@@ -66,7 +65,7 @@ pub struct Graph {
 
 impl Node {
     /// Reduces an object. `None` for one without a uid.
-    pub fn of(kind: usize, object: &DynamicObject) -> Option<Self> {
+    pub fn of(kind: usize, object: &impl Resource) -> Option<Self> {
         let owner = |owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| Owner {
             uid: owner.uid.clone(),
             api_version: owner.api_version.clone(),
@@ -81,7 +80,7 @@ impl Node {
             uid: object.uid()?,
             owners: object.owner_references().iter().map(owner).collect(),
             finalizers: object.finalizers().to_vec(),
-            deleting: object.metadata.deletion_timestamp.is_some(),
+            deleting: object.meta().deletion_timestamp.is_some(),
         })
     }
 }

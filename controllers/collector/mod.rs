@@ -10,6 +10,7 @@ pub mod graph;
 mod garbage;
 mod kinds;
 mod namespaces;
+mod related;
 mod retention;
 #[cfg(test)]
 mod tests;
