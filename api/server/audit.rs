@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::Api;
 use crate::identity::{Identity, manager_of};
 use crate::query::Query;
+use crate::routes::{Parsed, Target};
 pub(crate) use entry::{Entry, Wrote};
 use writer::Writer;
 
@@ -111,7 +112,7 @@ impl Audit {
 
 async fn controllers(
     State((api, audit)): State<(Api, Audit)>,
-    request: Request<Body>,
+    mut request: Request<Body>,
     next: Next,
 ) -> Response {
     let query = Query::parse(request.uri().query().unwrap_or_default());
@@ -120,7 +121,9 @@ async fn controllers(
         manager => manager.to_owned(),
     };
     let user = format!("{}:{name}", Identity::Master.user());
-    let entry = Entry::of(&api, &audit, &request, user, None);
+    let target = Target::parse(&api, request.uri().path());
+    let entry = Entry::of(&audit, &request, &target, user, None);
+    request.extensions_mut().insert(Parsed(target));
     let response = next.run(request).await;
     if let Some(entry) = entry {
         entry.finish(&response);

@@ -10,10 +10,9 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Audit;
-use crate::Api;
 use crate::query::Query;
 use crate::routes::{Target, verb};
-use crate::status::Reason;
+use crate::status::{ApiResult, Reason};
 
 /// What a write did, for the log; goes with its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +55,9 @@ pub(crate) struct Entry {
 impl Entry {
     /// The beginning of a line; none for requests that change nothing.
     pub(crate) fn of(
-        api: &Api,
         audit: &Audit,
         request: &Request<Body>,
+        target: &ApiResult<Target>,
         user: String,
         peer: Option<SocketAddr>,
     ) -> Option<Self> {
@@ -76,11 +75,11 @@ impl Entry {
         put("userAgent", &super::user_agent(request));
         put("peer", &peer.map(|peer| peer.to_string()).unwrap_or_default());
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        match Target::parse(api, request.uri().path()) {
+        match target {
             // A question about oneself, which happens to be a POST.
             Ok(Target::Info(page)) if page.is_review() => return None,
             Ok(Target::Resource(place)) => {
-                put("verb", verb(request.method(), &place, &query));
+                put("verb", verb(request.method(), place, &query));
                 put("group", &place.kind.group);
                 put("resource", &place.kind.plural);
                 put("subresource", place.subresource.as_deref().unwrap_or_default());
