@@ -3,6 +3,7 @@
 // A failed expectation is how a test fails, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod adoption;
 mod architecture;
 mod claude_real;
 mod cli_apply;

@@ -13,10 +13,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::claude_stream::ClaudeStream;
-use super::drive::drive;
+use super::drive::{drive, take_over};
 use super::evidence::{Evidence, of_claude};
 use super::process::{Input, Program, find_program, spawn};
-use super::{Backend, Capabilities, Launch, Running, StartError, Unavailable};
+use super::recorded::Recorded;
+use super::{Adoption, Backend, Capabilities, Launch, Running, StartError, Unavailable};
 
 const INSTALL: &str = "npm install -g @anthropic-ai/claude-code";
 /// Names the program where it is not `claude` in `PATH`.
@@ -64,6 +65,12 @@ impl Backend for ClaudeBackend {
 
     fn evidence(&self, run_dir: &Path) -> Option<Evidence> {
         of_claude(run_dir)
+    }
+
+    fn adopt(&self, adoption: Adoption) -> Option<Result<Running, StartError>> {
+        let stream = ClaudeStream::resume(adoption.messages.clone());
+        let recorded = Recorded::new(adoption.recorded.clone());
+        Some(take_over(&adoption, Box::new(stream), recorded))
     }
 
     fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>> {

@@ -59,6 +59,10 @@ pub(crate) fn without_result(exit: &Exit, lines: u64) -> Outcome {
     if exit.stopped {
         return Outcome::Interrupted { reason: "it was stopped".to_owned() };
     }
+    if exit.status.is_none() {
+        let reason = "the program ended while no master watched it, and left no result".to_owned();
+        return Outcome::Interrupted { reason };
+    }
     // A program that refuses its arguments says so at once, on stderr, with status 1.
     let refused = lines == 0
         && exit.status.is_some_and(|status| status.code() == Some(1))

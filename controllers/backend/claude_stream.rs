@@ -31,6 +31,8 @@ pub(crate) struct ClaudeStream {
     prompt_seen: bool,
     /// Messages that were sent and not delivered yet, by id.
     steering: BTreeMap<String, SteerMessage>,
+    /// Messages that an earlier master may have handed over.
+    earlier: BTreeMap<String, SteerMessage>,
     /// Messages that wait for the end of the turn that was interrupted for them.
     redirects: Vec<SteerMessage>,
     lines: u64,
@@ -54,6 +56,12 @@ impl ClaudeStream {
         let prompt_id = Uuid::new_v4().to_string();
         let line = user_line(&prompt_id, &guarded(prompt));
         (ClaudeStream { prompt_id, ..ClaudeStream::default() }, line)
+    }
+
+    /// A run that an earlier master began and handed messages to: which of them it has the output tells.
+    pub(crate) fn resume(messages: Vec<SteerMessage>) -> ClaudeStream {
+        let earlier = messages.into_iter().map(|message| (message.id.clone(), message)).collect();
+        ClaudeStream { earlier, ..ClaudeStream::default() }
     }
 
     fn event(&mut self, event: &Value, step: &mut Step) {
@@ -222,7 +230,7 @@ impl ClaudeStream {
     }
 
     fn delivered(&mut self, id: &str, text: String, step: &mut Step) {
-        if let Some(message) = self.steering.remove(id) {
+        if let Some(message) = self.steering.remove(id).or_else(|| self.earlier.remove(id)) {
             step.record(message.record());
             step.events.push(BackendEvent::Steered { id: id.to_owned(), state: SteerState::Delivered });
         } else if id == self.prompt_id || !self.prompt_seen {

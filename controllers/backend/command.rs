@@ -2,6 +2,7 @@
 //!
 //! `spec.backend.args` is the program and its arguments: `["./agent.sh", "--fast"]`. Exit status 0 is success.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -9,12 +10,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use gcluster_types::transcript::Entry;
 
-use super::drive::{Dialect, Exit, Step, drive};
+use super::drive::{Dialect, Exit, Step, drive, take_over};
 use super::evidence::{Evidence, of_text};
-use super::process::{Input, Program, find_program, spawn};
+use super::process::{EXIT_KEEPER, Input, Program, exit_file, find_program, spawn};
+use super::recorded::Recorded;
 use super::spool::Line;
 use super::{
-    Backend, Capabilities, Finished, Launch, Outcome, RetryClass, Running, StartError, Unavailable,
+    Adoption, Backend, Capabilities, Finished, Launch, Outcome, RetryClass, Running, StartError, Unavailable,
     describe_exit,
 };
 
@@ -45,6 +47,14 @@ impl Backend for CommandBackend {
         of_text(run_dir)
     }
 
+    fn adopt(&self, adoption: Adoption) -> Option<Result<Running, StartError>> {
+        let name = adoption.args.first().cloned().unwrap_or_else(|| "the program".to_owned());
+        let (texts, rest): (Vec<Entry>, Vec<Entry>) =
+            adoption.recorded.iter().cloned().partition(|entry| matches!(entry, Entry::Text { .. }));
+        let dialect = Plain { recorded: texts.into(), ..Plain::new(name) };
+        Some(take_over(&adoption, Box::new(dialect), Recorded::new(rest)))
+    }
+
     fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>> {
         async move {
             let Some((name, args)) = launch.args.split_first() else {
@@ -62,10 +72,16 @@ impl Backend for CommandBackend {
             // A missing directory explains a missing program, and is the better thing to say.
             let missing = !launch.working_directory.is_dir();
             let path = if missing { path.unwrap_or_default() } else { path? };
+            let keeper = [OsStr::new("-c"), OsStr::new(EXIT_KEEPER), exit_file(&launch.run_dir).as_os_str()]
+                .map(OsString::from);
             let model = launch.model.iter().map(|model| ("GCLUSTER_MODEL".to_owned(), model.clone()));
             let program = Program {
-                path,
-                args: args.iter().map(OsString::from).collect(),
+                path: "/bin/sh".into(),
+                args: keeper
+                    .into_iter()
+                    .chain([path.into()])
+                    .chain(args.iter().map(OsString::from))
+                    .collect(),
                 env: model.collect(),
                 input: Input::Text(launch.prompt.clone()),
             };
@@ -82,14 +98,26 @@ struct Plain {
     output: String,
     record: String,
     dropped: bool,
+    /// Texts that are on record and were not read again yet. Where a text was cut depended on time.
+    recorded: VecDeque<Entry>,
 }
 
 impl Plain {
     fn new(name: String) -> Plain {
-        Plain { name, output: String::new(), record: String::new(), dropped: false }
+        Plain {
+            name,
+            output: String::new(),
+            record: String::new(),
+            dropped: false,
+            recorded: VecDeque::new(),
+        }
     }
 
     fn flush(&mut self, step: &mut Step) {
+        if !self.recorded.is_empty() {
+            // The rest of a text that is on record follows.
+            return;
+        }
         let text = std::mem::take(&mut self.record);
         let text = text.trim_end_matches('\n');
         if !text.trim().is_empty() {
@@ -120,7 +148,12 @@ impl Dialect for Plain {
         }
         self.record.push_str(&text);
         self.record.push('\n');
-        if self.record.len() >= RECORD_SIZE {
+        if let Some(Entry::Text { text }) = self.recorded.front() {
+            if self.record.trim() == text.trim() {
+                self.recorded.pop_front();
+                self.record.clear();
+            }
+        } else if self.record.len() >= RECORD_SIZE {
             self.flush(step);
         }
     }
@@ -136,6 +169,10 @@ impl Dialect for Plain {
             Outcome::Succeeded { output: std::mem::take(&mut self.output) }
         } else if exit.stopped {
             Outcome::Interrupted { reason: "it was stopped".to_owned() }
+        } else if exit.status.is_none() {
+            Outcome::Interrupted {
+                reason: "the program ended while no master watched it, and left no exit status".to_owned(),
+            }
         } else {
             Outcome::Failed {
                 reason: "CommandFailed".to_owned(),

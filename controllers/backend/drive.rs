@@ -14,15 +14,15 @@ use std::time::Duration;
 
 use gcluster_types::transcript::Entry;
 use rustix::process::Signal;
-use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::process::{InputLines, Process, tail};
+use super::process::{InputLines, Process, recorded_exit, tail};
+use super::recorded::Recorded;
 use super::spool::{Line, Spool};
 use super::{
-    BackendEvent, Command, Commands, Control, Finished, Launch, ProcessRef, Running, StartError,
+    Adoption, BackendEvent, Command, Commands, Control, Finished, Launch, ProcessRef, Running, StartError,
     SteerMessage, SteerState, sweep,
 };
 
@@ -79,7 +79,7 @@ impl Step {
 
 /// How the program ended.
 pub(crate) struct Exit {
-    /// `None` when the operating system did not say.
+    /// `None` when the operating system did not say: the program ended while no master watched it.
     pub(crate) status: Option<ExitStatus>,
     /// The end of its stderr.
     pub(crate) stderr: String,
@@ -98,32 +98,76 @@ pub(crate) fn drive(
         tokio::task::spawn_blocking(move || sweep::sweep_family(&uid, &[leader]));
         StartError::Io { step: format!("read {}", process.stdout.display()), source }
     })?;
+    let (mut child, reference) = (process.child, process.reference);
+    let files = Files { spool, stderr: process.stderr };
+    let input = process.input.zip(process.writer);
+    let exit = async move { child.wait().await.ok() };
+    Ok(begin(&launch.iteration_uid, reference, files, input, dialect, Recorded::default(), exit))
+}
+
+/// Takes over a program that an earlier master started. Its output is read from the beginning, so that the dialect
+/// knows all that it knew; what is on record is not reported again.
+pub(crate) fn take_over(
+    adoption: &Adoption,
+    dialect: Box<dyn Dialect>,
+    recorded: Recorded,
+) -> Result<Running, StartError> {
+    let stdout = adoption.run_dir.join("stdout");
+    let spool = Spool::open(&stdout)
+        .map_err(|source| StartError::Io { step: format!("read {}", stdout.display()), source })?;
+    let files = Files { spool, stderr: adoption.run_dir.join("stderr") };
+    let reference = adoption.process.clone().unwrap_or_default();
+    let (leader, run_dir) = (reference.clone(), adoption.run_dir.clone());
+    let exit = async move {
+        sweep::gone(&leader).await;
+        recorded_exit(&run_dir)
+    };
+    Ok(begin(&adoption.iteration_uid, reference, files, None, dialect, recorded, exit))
+}
+
+/// What a program writes.
+struct Files {
+    spool: Spool,
+    stderr: PathBuf,
+}
+
+fn begin(
+    uid: &str,
+    leader: ProcessRef,
+    files: Files,
+    input: Option<(InputLines, AbortHandle)>,
+    dialect: Box<dyn Dialect>,
+    recorded: Recorded,
+    exit: impl Future<Output = Option<ExitStatus>> + Send + 'static,
+) -> Running {
     let (sender, events) = mpsc::channel(EVENTS);
     let (control, commands) = Control::channel();
     let hunted = Arc::new(Hunted {
-        uid: launch.iteration_uid.clone(),
-        leader: process.reference.clone(),
-        seen: Mutex::new(vec![process.reference.clone()]),
+        uid: uid.to_owned(),
+        leader: leader.clone(),
+        seen: Mutex::new(vec![leader.clone()]),
     });
-    let (exit_sender, exit) = watch::channel(None);
+    let (exit_sender, exited) = watch::channel(None);
     let (stop_sender, stopping) = watch::channel(false);
-    tokio::spawn(wait(process.child, hunted.clone(), stopping, exit_sender));
+    tokio::spawn(wait(exit, hunted.clone(), stopping, exit_sender));
+    let (input, writer) = input.unzip();
     let driver = Driver {
-        spool,
+        spool: files.spool,
         dialect,
-        input: process.input,
-        writer: process.writer,
-        stderr: process.stderr,
+        input,
+        writer,
+        stderr: files.stderr,
         events: sender,
         queue: VecDeque::new(),
+        recorded,
         last_activity: None,
         hunted,
-        exit,
+        exit: exited,
         stopping: stop_sender,
         abandoned: false,
     };
     tokio::spawn(driver.run(commands));
-    Ok(Running { process: Some(process.reference), events, control })
+    Running { process: (leader.pid > 0).then_some(leader), events, control }
 }
 
 struct Driver {
@@ -134,6 +178,7 @@ struct Driver {
     stderr: PathBuf,
     events: mpsc::Sender<BackendEvent>,
     queue: VecDeque<BackendEvent>,
+    recorded: Recorded,
     last_activity: Option<Instant>,
     hunted: Arc<Hunted>,
     exit: watch::Receiver<Option<Ended>>,
@@ -244,6 +289,16 @@ impl Driver {
                 }
                 self.last_activity = Some(now);
             }
+            let entry = match &event {
+                BackendEvent::Record(entry) => Some(entry.clone()),
+                BackendEvent::Usage { tokens, cost_usd } => {
+                    Some(Entry::Usage { tokens: tokens.clone(), cost_usd: *cost_usd })
+                }
+                _ => None,
+            };
+            if entry.is_some_and(|entry| self.recorded.takes(&entry)) {
+                continue;
+            }
             if !self.abandoned {
                 self.queue.push_back(event);
             }
@@ -344,12 +399,12 @@ impl Driver {
 
 /// Waits for the leader, then ends what it left behind.
 async fn wait(
-    mut child: Child,
+    leader: impl Future<Output = Option<ExitStatus>> + Send,
     hunted: Arc<Hunted>,
     stopping: watch::Receiver<bool>,
     exit: watch::Sender<Option<Ended>>,
 ) {
-    let status = child.wait().await.ok();
+    let status = leader.await;
     let leftovers = hunted.clone().look().await;
     let mut left = Vec::new();
     if leftovers > 0 || *stopping.borrow() {

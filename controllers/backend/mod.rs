@@ -19,6 +19,7 @@ mod control;
 mod drive;
 mod evidence;
 mod process;
+mod recorded;
 pub mod registry;
 pub mod rehearsal;
 mod rehearsal_script;
@@ -59,6 +60,13 @@ pub trait Backend: Send + Sync {
 
     /// Starts one run. An error means that nothing runs.
     fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>>;
+
+    /// Takes over a run that an earlier master started: its output is read from the beginning, and what is on record
+    /// is not reported again. `None` where that cannot be; what is left of the run has to be ended then. Starts tasks,
+    /// so call it in a runtime.
+    fn adopt(&self, _adoption: Adoption) -> Option<Result<Running, StartError>> {
+        None
+    }
 
     /// What the files of a run that is over, and that nobody followed to its end, say about what the agent was
     /// given. `None` where they cannot tell. Reads files, possibly large ones.
@@ -109,6 +117,23 @@ pub struct Launch {
     pub permission_mode: Option<String>,
     /// Session id (a UUID), chosen and recorded before the start.
     pub session_id: String,
+}
+
+/// A run that an earlier master started, with what is known of it.
+#[derive(Debug, Clone, Default)]
+pub struct Adoption {
+    /// `metadata.uid` of the Iteration.
+    pub iteration_uid: String,
+    /// The directory with the files of the run.
+    pub run_dir: PathBuf,
+    /// `spec.backend.args`, for words alone.
+    pub args: Vec<String>,
+    /// Its process, which may have ended.
+    pub process: Option<ProcessRef>,
+    /// The transcript so far.
+    pub recorded: Vec<Entry>,
+    /// Messages that may have been handed to it and that no record tells of.
+    pub messages: Vec<SteerMessage>,
 }
 
 /// A run that was started.

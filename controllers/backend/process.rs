@@ -13,8 +13,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use gcluster_types::labels::PROCESS_MARK;
@@ -80,6 +81,7 @@ pub(crate) async fn spawn(launch: &Launch, program: Program) -> Result<Process, 
     make_run_dir(dir).map_err(io_error(format!("make the run directory {}", dir.display())))?;
     let stdout = dir.join("stdout");
     let stderr = dir.join("stderr");
+    remove_if_there(&exit_file(dir)).map_err(io_error(format!("clear {}", dir.display())))?;
     let (stdin, open) = open_input(&dir.join("stdin"), program.input)
         .map_err(io_error(format!("make the program's input in {}", dir.display())))?;
 
@@ -103,6 +105,21 @@ pub(crate) async fn spawn(launch: &Launch, program: Program) -> Result<Process, 
     let reference = sweep::process_ref(pid).unwrap_or(ProcessRef { pid, ..ProcessRef::default() });
     let (input, writer) = open.unzip();
     Ok(Process { child, reference, input, writer, stdout, stderr })
+}
+
+/// Runs a program so that its exit status outlives whoever waits for it: a file named by `$0` is given it.
+pub(crate) const EXIT_KEEPER: &str = r#"trap : INT TERM HUP; "$@"; s=$?; echo "$s" >"$0"; exit "$s""#;
+
+/// Where [`EXIT_KEEPER`] leaves the exit status of a run.
+pub(crate) fn exit_file(run_dir: &Path) -> PathBuf {
+    run_dir.join("exit")
+}
+
+/// The exit status that a program left behind, where it did.
+pub(crate) fn recorded_exit(run_dir: &Path) -> Option<ExitStatus> {
+    let text = fs::read_to_string(exit_file(run_dir)).ok()?;
+    let code: i32 = text.strip_suffix('\n')?.parse().ok()?;
+    Some(ExitStatus::from_raw(code << 8))
 }
 
 /// The last few kilobytes of a file as text, from a line's start, without surrounding space.

@@ -37,6 +37,29 @@ pub fn is_alive(process: &ProcessRef) -> bool {
         && Stat::read(process.pid).is_some_and(|stat| stat.lives() && stat.start_time == process.start_time)
 }
 
+/// The living process that leads an iteration's group: the first one that was started with its mark.
+pub fn leader(iteration_uid: &str) -> Option<ProcessRef> {
+    let snapshot = Snapshot::take();
+    let marked =
+        |stat: &&Stat| !iteration_uid.is_empty() && stat.mark.as_deref() == Some(iteration_uid.as_bytes());
+    let leads = |stat: &&Stat| stat.lives() && stat.group == stat.pid;
+    let first =
+        snapshot.processes.values().filter(marked).filter(leads).min_by_key(|stat| stat.start_time)?;
+    Some(ProcessRef { pid: first.pid, start_time: first.start_time, boot_id: boot_id() })
+}
+
+/// Whether exactly this process lives and carries the mark of an iteration.
+pub fn is_of(process: &ProcessRef, iteration_uid: &str) -> bool {
+    is_alive(process) && mark_of(process.pid).as_deref() == Some(iteration_uid.as_bytes())
+}
+
+/// Returns when exactly this process, which need be no child, has ended.
+pub(crate) async fn gone(process: &ProcessRef) {
+    while is_alive(process) {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
 /// Every living process of an iteration: marked ones, the group and session of `known` ones, and all that
 /// descend from them.
 pub fn family(iteration_uid: &str, known: &[ProcessRef]) -> Vec<ProcessRef> {

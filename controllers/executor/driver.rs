@@ -54,8 +54,14 @@ pub(super) struct Run {
 
 /// Runs one iteration to its end. Everything that people should know is in its objects afterwards.
 pub(super) async fn drive(mut run: Run) {
+    let result = run.drive().await;
+    report(&mut run, result).await;
+}
+
+/// Says what went wrong with a run, and lets some time pass before it is tried again.
+pub(super) async fn report(run: &mut Run, result: Result<()>) {
     let name = run.iteration.name_any();
-    if let Err(error) = run.drive().await {
+    if let Err(error) = result {
         match error.code() {
             Some(404) => tracing::info!(iteration = %name, "an iteration was deleted while it ran"),
             _ => {
@@ -134,16 +140,27 @@ impl Run {
         status.write().await?;
         tracing::info!(iteration = %self.iteration.name_any(), backend = self.backend.name(), "started");
         let launch = self.launch(status.now.session_id.clone().unwrap_or_default(), environment);
-        let run_dir = launch.run_dir.clone();
         let ended = match self.backend.start(launch).await {
             Err(error) => Ok((not_started(&error), true)),
             Ok(running) => self.follow(running, &mut inbox, &mut writer, &mut status).await,
         };
         drop(permit);
         let (ending, told) = ended?;
+        self.conclude(ending, told, &mut inbox, &mut writer, &mut status).await
+    }
+
+    /// Records the end of a program that is gone: of its messages, of the transcript, of the iteration.
+    pub(super) async fn conclude(
+        &self,
+        ending: Ending,
+        told: bool,
+        inbox: &mut Inbox,
+        writer: &mut Writer,
+        status: &mut StatusWriter,
+    ) -> Result<()> {
         let succeeded = ending.phase == Phase::Succeeded;
-        inbox.settle(succeeded, told, self.ctx.now(), &mut writer).await?;
-        let ended = super::record::finish(&mut status, &mut writer, ending, self.ctx.now()).await?;
+        inbox.settle(succeeded, told, self.ctx.now(), writer).await?;
+        let ended = super::record::finish(status, writer, ending, self.ctx.now()).await?;
         tracing::info!(
             iteration = %self.iteration.name_any(),
             phase = ?status.now.phase,
@@ -151,7 +168,7 @@ impl Run {
             "ended"
         );
         ended.into_iter().for_each(|ended| self.iterations.observe(ended));
-        remove(run_dir).await;
+        remove(self.ctx.config.runs_dir.join(self.iteration.uid().unwrap_or_default())).await;
         Ok(())
     }
 
@@ -186,7 +203,7 @@ impl Run {
 
     /// Follows a program to its end. Answers whether it told everything, too. An error means that it could not be
     /// recorded; the program is ended then.
-    async fn follow(
+    pub(super) async fn follow(
         &mut self,
         mut running: Running,
         inbox: &mut Inbox,
@@ -195,7 +212,8 @@ impl Run {
     ) -> Result<(Ending, bool)> {
         status.now.process = running.process.clone();
         inbox.open(self.backend.capabilities(), self.ctx.now(), writer);
-        let mut watch = Watch::new(&self.agent);
+        let ran = status.now.started_at.as_ref().map(|at| self.ctx.now().duration_since(at.0));
+        let mut watch = Watch::new(&self.agent, ran.and_then(|ran| ran.try_into().ok()).unwrap_or_default());
         let mut ending: Option<Ending> = None;
         let mut stop = self.claim.stop.clone();
         let (mut flush_at, mut counters_at) = (None::<Instant>, Instant::now());
@@ -280,12 +298,13 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(agent: &Agent) -> Self {
+    /// Of a run that has lasted some time already.
+    fn new(agent: &Agent, ran: Duration) -> Self {
         let limits = agent.spec.limits.clone().unwrap_or_default();
         let read = |text: &Option<String>| text.as_deref().and_then(duration::parse);
         let texts = (limits.iteration_timeout.clone(), limits.stall_timeout.clone());
         Self {
-            end: read(&texts.0).and_then(|limit| Instant::now().checked_add(limit)),
+            end: read(&texts.0).and_then(|limit| Instant::now().checked_add(limit.saturating_sub(ran))),
             stall: read(&texts.1),
             progress: Instant::now(),
             tools: BTreeSet::new(),

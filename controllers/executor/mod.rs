@@ -9,6 +9,7 @@
 //! The plan is derived from objects and from the outputs in their transcripts alone; the only thing that
 //! the executor knows besides is which iterations a task of this process runs. Their loss is an input to the plan.
 
+mod adoption;
 pub mod backoff;
 mod count;
 mod driver;

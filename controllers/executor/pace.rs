@@ -26,6 +26,11 @@ impl Pace {
         Self { room, next: Arc::default(), config }
     }
 
+    /// Takes room for what runs already, as far as there is any.
+    pub(super) fn room(&self) -> Option<OwnedSemaphorePermit> {
+        self.room.clone().try_acquire_owned().ok()
+    }
+
     /// Waits for room and for the backend's turn. The room is given back when the permit is dropped; `None`
     /// cannot happen, because the gate is never closed.
     pub(super) async fn turn(&self, backend: &str) -> Option<OwnedSemaphorePermit> {

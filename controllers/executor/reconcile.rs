@@ -19,7 +19,7 @@ use super::live::Live;
 use super::messages::Post;
 use super::pace::Pace;
 use super::plan::{Observed, Plan, StopReason, plan};
-use super::{record, transcript};
+use super::{adoption, record, transcript};
 use crate::Context;
 use crate::backend::{Backend, Unavailable, sweep};
 use crate::control_loop::{self, jittered};
@@ -51,8 +51,6 @@ const FIELDS: &[&str] = &[
 const IDLE: Duration = Duration::from_secs(3_600);
 /// Outputs that are kept at hand, in bytes, of all agents.
 const CACHE_BYTES: usize = 32 << 20;
-/// Why an iteration that an earlier process began is ended.
-const MASTER_RESTARTED: &str = "MasterRestarted";
 
 /// Runs iterations.
 #[derive(Clone)]
@@ -147,7 +145,7 @@ impl Shared {
             } else if plan.leftovers.is_empty() && plan.unwanted.is_empty() {
                 break (plan, backend);
             } else {
-                self.clear(&plan).await?;
+                self.clear(&agent, &plan).await?;
             }
         };
         if environment.is_some() {
@@ -286,17 +284,46 @@ impl Shared {
         Ok(())
     }
 
+    /// Goes on with what an earlier process began. False when its program has to be ended.
+    async fn adopt(&self, agent: &Arc<Agent>, iteration: &Iteration) -> Result<bool> {
+        let name = iteration.status.as_ref().and_then(|status| status.backend.clone());
+        let Some(backend) = name.and_then(|name| self.ctx.backends.get(&name).cloned()) else {
+            return Ok(false);
+        };
+        let (uid, owner) = (iteration.uid().unwrap_or_default(), agent.uid().unwrap_or_default());
+        let Some(claim) = self.live.claim(&uid, &owner, ObjectRef::from_obj(&**agent)) else {
+            return Ok(self.live.of_agent(&owner).contains(&uid));
+        };
+        let run = Run {
+            ctx: self.ctx.clone(),
+            pace: self.pace.clone(),
+            agent: agent.clone(),
+            iteration: iteration.clone(),
+            prompt: String::new(),
+            backend: backend.clone(),
+            iterations: self.iterations.clone(),
+            post: self.post.clone(),
+            claim,
+        };
+        let Some(found) = adoption::find(&run, iteration, agent, &backend).await? else { return Ok(false) };
+        let note = "the program that an earlier master started goes on".to_owned();
+        self.events.normal(iteration, "Adopted", "Run", note).await;
+        tokio::spawn(adoption::go_on(run, found));
+        Ok(true)
+    }
+
     /// Ends what an earlier process began, and what was recorded and is not wanted any more.
-    async fn clear(&self, plan: &Plan) -> Result<()> {
+    async fn clear(&self, agent: &Arc<Agent>, plan: &Plan) -> Result<()> {
         for iteration in &plan.leftovers {
             let uid = iteration.uid().unwrap_or_default();
             let api = Api::namespaced(self.ctx.client.clone(), &iteration.namespace().unwrap_or_default());
             // What was seen may be older than the end of it.
-            if let Some(fresh) = record::read(&api, iteration).await?
-                && phase(&fresh).is_terminal()
-            {
-                self.iterations.observe(fresh);
-                continue;
+            if let Some(fresh) = record::read(&api, iteration).await? {
+                let over = phase(&fresh).is_terminal();
+                self.iterations.observe(fresh.clone());
+                if over || self.adopt(agent, &fresh).await? {
+                    continue;
+                }
             }
             let marked = uid.clone();
             // Nothing may run on in the name of an iteration that is over.
@@ -310,7 +337,7 @@ impl Shared {
             let backend = iteration.status.as_ref().and_then(|status| status.backend.clone());
             let backend = backend.and_then(|name| self.ctx.backends.get(&name).cloned());
             self.post.settle_leftover(iteration, backend, &run_dir).await?;
-            self.closed(iteration, MASTER_RESTARTED).await?;
+            self.closed(iteration, adoption::MASTER_RESTARTED).await?;
             remove(run_dir).await;
         }
         for (iteration, reason) in &plan.unwanted {

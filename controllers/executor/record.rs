@@ -200,7 +200,7 @@ fn recorded_end(records: &[Record]) -> Option<(Ending, Timestamp)> {
 }
 
 /// What a transcript says was used: the truth when the status stopped being written.
-fn recount(status: &mut IterationStatus, records: &[Record]) {
+pub(super) fn recount(status: &mut IterationStatus, records: &[Record]) {
     (status.tokens, status.cost_usd) = (None, None);
     let mut tools = 0;
     for record in records {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use gcluster_types::kinds::message::Delivery;
+use gcluster_types::kinds::message::{Delivery, Via};
 use gcluster_types::transcript::{Entry, Record};
 use gcluster_types::{Iteration, Message};
 use k8s_openapi::jiff::Timestamp;
@@ -30,6 +30,8 @@ pub(in crate::executor) struct Inbox {
     held: BTreeMap<String, Arc<Message>>,
     /// Receipts that are to be written.
     due: Vec<(Arc<Message>, Receipt)>,
+    /// The program's input is open.
+    takes_more: bool,
 }
 
 impl Inbox {
@@ -38,12 +40,49 @@ impl Inbox {
         let (sender, receiver) = mpsc::unbounded_channel();
         let (held, due) = (BTreeMap::new(), Vec::new());
         let uid = iteration.uid().unwrap_or_default();
-        Self { post, uid, iteration: iteration.clone(), sender, receiver, prompt, held, due }
+        Self {
+            post,
+            uid,
+            iteration: iteration.clone(),
+            sender,
+            receiver,
+            prompt,
+            held,
+            due,
+            takes_more: true,
+        }
+    }
+
+    /// Of a program that an earlier master started, by what is on record of it; and the messages that it may have been
+    /// handed in its turn. It reads no more input, so what it has not confirmed when it ends waits for the next prompt.
+    pub(in crate::executor) async fn adopted(
+        post: Post,
+        iteration: &Iteration,
+        records: &[Record],
+    ) -> (Self, Vec<SteerMessage>) {
+        post.shared.messages.ready().await;
+        let messages = post.under_way(&key_of_iteration(iteration), &iteration.name_any());
+        let given = names(records);
+        let mut inbox = Self::new(post, iteration, Vec::new());
+        inbox.takes_more = false;
+        for message in messages {
+            let via = message.status.as_ref().and_then(|status| status.via);
+            if given.contains(&message.name_any()) {
+                inbox.due.push((message, Receipt::Acknowledged));
+            } else if via == Some(Via::Prompt) {
+                inbox.prompt.push(message);
+            } else {
+                inbox.held.insert(message.uid().unwrap_or_default(), message);
+            }
+        }
+        let told = inbox.held.values().map(|message| told(message)).collect();
+        (inbox, told)
     }
 
     /// The program was started: it has its prompt, and takes messages if it can.
     pub(in crate::executor) fn open(&mut self, can: Capabilities, now: Timestamp, writer: &mut Writer) {
-        let door = if can.live_steering { Door::Open(self.sender.clone()) } else { Door::Closed };
+        let door =
+            if can.live_steering && self.takes_more { Door::Open(self.sender.clone()) } else { Door::Closed };
         self.post.shared.live.set_door(&self.uid, door);
         self.post.wake(key_of_iteration(&self.iteration));
         self.due.extend(self.prompt.iter().map(|message| (message.clone(), Receipt::Delivered)));
@@ -60,17 +99,9 @@ impl Inbox {
 
     /// Hands one to the program.
     pub(in crate::executor) fn hand(&mut self, message: Arc<Message>, control: &Control) {
-        let id = message.uid().unwrap_or_default();
-        let told = SteerMessage {
-            id: id.clone(),
-            name: Some(message.name_any()),
-            from: message.spec.from.clone(),
-            text: message.spec.text.clone(),
-            interrupt: message.spec.delivery == Delivery::Interrupt,
-        };
         // One that it does not take is settled with its end, which is near.
-        if control.steer(told).is_ok() {
-            self.held.insert(id, message);
+        if control.steer(told(&message)).is_ok() {
+            self.held.insert(message.uid().unwrap_or_default(), message);
         } else {
             let how = self.ended("ended before it could take it");
             self.due.push((message, Receipt::Returned(how)));
@@ -178,6 +209,17 @@ impl Inbox {
 
     fn ended(&self, how: &str) -> String {
         format!("handed to {}, which {how}", self.iteration.name_any())
+    }
+}
+
+/// What a backend is told of a message.
+fn told(message: &Message) -> SteerMessage {
+    SteerMessage {
+        id: message.uid().unwrap_or_default(),
+        name: Some(message.name_any()),
+        from: message.spec.from.clone(),
+        text: message.spec.text.clone(),
+        interrupt: message.spec.delivery == Delivery::Interrupt,
     }
 }
 
