@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::agents::list;
 use crate::support::cli::{Sandbox, ran};
-use crate::support::master::{Master, wait_object};
+use crate::support::master::{Master, objects, wait_object};
 use crate::support::skip::{program_or_skip, say_skipped};
 
 /// The version whose behaviour `specs/backends.md` describes.
@@ -37,9 +37,12 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
         command.env("PATH", format!("{}:{path}", bin.display())).env("IS_SANDBOX", "1");
     });
     let agents: Vec<Value> =
-        ["text", "tool", "credit", "limit"].map(|name| agent(name, &server, &sandbox)).into();
+        ["text", "tool", "steered", "credit", "limit"].map(|name| agent(name, &server, &sandbox)).into();
     sandbox.write("a.json", &list(&agents));
     sandbox.run(["apply", "-f", "a.json"]).ok();
+
+    wait_object(&sandbox, "iteration", "steered.prompt.0", "at its tool", |o| o["status"]["toolUses"] == 1);
+    sandbox.run(["send", "steered", "Look at the tests too."]).ok();
 
     let phase = |name: &str, phase: &str| {
         let name = format!("{name}.prompt.0");
@@ -54,6 +57,15 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
     assert_eq!(tool["status"]["toolUses"], 1, "{tool}");
     let log = sandbox.run(["logs", "tool"]).ok().stdout;
     assert!(log.contains("Bash") && log.contains("It said hi from the shell"), "{log}");
+
+    let steered = phase("steered", "Succeeded");
+    let message = objects(&sandbox, "messages").remove(0);
+    assert_eq!(message["status"]["phase"], "Acknowledged", "{message}");
+    assert_eq!(message["status"]["iteration"], "steered.prompt.0", "{message}");
+    let log = sandbox.run(["logs", "steered"]).ok().stdout;
+    let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text:?} is not in {log}"));
+    assert!(place("tool-done") < place("Look at the tests too."), "at the next tool boundary: {log}");
+    assert!(place("Look at the tests too.") < place("All is well."), "{log}\n{steered}");
 
     let credit = phase("credit", "Failed");
     assert!(credit["status"]["error"].as_str().unwrap().contains("redit balance"), "{credit}");
@@ -94,6 +106,10 @@ impl ModelServer {
             "tool": {
                 "steps": [{"tool": "Bash", "input": {"command": "echo hi from the shell", "description": "Say hi"}}],
                 "then": {"text": "It said {last_result}"},
+            },
+            "steered": {
+                "steps": [{"tool": "Bash", "input": {"command": "sleep 5; echo tool-done"}}],
+                "then": {"text": "All is well."},
             },
             "credit": {"steps": [], "then": {
                 "status": 400, "error_type": "invalid_request_error",
