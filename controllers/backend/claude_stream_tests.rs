@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::RetryClass;
+use crate::backend::recorded::Recorded;
 
 fn recordings() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/backend/claude")
@@ -359,4 +360,39 @@ proptest! {
         let lines = std::fs::read(recordings().join("stdin_steer_during_tool_now.ndjson")).unwrap();
         replay(&lines[..cut.min(lines.len())], &exited(-9));
     }
+}
+
+fn entries(events: Vec<BackendEvent>) -> Vec<Entry> {
+    let entries = events.into_iter().filter_map(|event| match event {
+        BackendEvent::Record(entry) => Some(entry),
+        BackendEvent::Usage { tokens, cost_usd } => Some(Entry::Usage { tokens, cost_usd }),
+        _ => None,
+    });
+    entries.collect()
+}
+
+#[test]
+fn a_later_master_reads_the_rest_of_every_recorded_case_wherever_the_first_one_was_killed() {
+    let mut cuts = 0;
+    for file in std::fs::read_dir(recordings()).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "ndjson") {
+            continue;
+        }
+        let lines = std::fs::read(&path).unwrap();
+        let (events, first) = replay(&lines, &exited(0));
+        let whole = entries(events);
+        let again = || replay_into(&mut ClaudeStream::resume(Vec::new()), &lines, &exited(0));
+        assert_eq!(again().1, first, "{}: another end", path.display());
+        let produced = entries(again().0);
+        for cut in 0..=whole.len() {
+            // As it was read back: through JSON.
+            let text = serde_json::to_string(&whole[..cut]).unwrap();
+            let mut recorded = Recorded::new(serde_json::from_str::<Vec<Entry>>(&text).unwrap());
+            let rest: Vec<_> = produced.iter().filter(|entry| !recorded.takes(entry)).collect();
+            assert_eq!(rest, whole[cut..].iter().collect::<Vec<_>>(), "{} at {cut}", path.display());
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 100, "{cuts}");
 }

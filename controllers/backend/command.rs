@@ -183,3 +183,71 @@ impl Dialect for Plain {
         Finished { outcome, turns: 0, tool_uses: 0, model: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn texts(events: Vec<crate::backend::BackendEvent>) -> Vec<Entry> {
+        let entries = events.into_iter().map(|event| match event {
+            crate::backend::BackendEvent::Record(entry) => entry,
+            other => panic!("{other:?}"),
+        });
+        entries.collect()
+    }
+
+    fn feed(plain: &mut Plain, lines: &[(String, bool)], step: &mut Step) {
+        for (line, pause) in lines {
+            plain.line(Line::Whole(line.clone().into_bytes()), step);
+            if *pause {
+                plain.pause(step);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn output_that_is_read_again_goes_on_behind_what_is_on_record(
+            lines in proptest::collection::vec(("[ab ]{0,2}", any::<bool>()), 0..20),
+            pauses in proptest::collection::vec(any::<bool>(), 20),
+            cut in 0..21_usize,
+        ) {
+            let exit = Exit { status: recorded(0), stderr: String::new(), stopped: false };
+            let (mut first, mut step) = (Plain::new("x".into()), Step::default());
+            feed(&mut first, &lines, &mut step);
+            let finished = first.finish(&exit, &mut step);
+            let whole = texts(step.events);
+            let cut = cut.min(whole.len());
+            // The second one sees the output in other pieces.
+            let again: Vec<_> = lines.iter().zip(pauses).map(|((line, _), pause)| (line.clone(), pause)).collect();
+            let (mut second, mut step) = (Plain::new("x".into()), Step::default());
+            second.recorded = whole[..cut].iter().cloned().collect();
+            feed(&mut second, &again, &mut step);
+            prop_assert_eq!(second.finish(&exit, &mut step), finished);
+            let words = |entries: &[Entry]| -> Vec<String> {
+                let texts = entries.iter().filter_map(|entry| match entry {
+                    Entry::Text { text } => Some(text.clone()),
+                    _ => None,
+                });
+                texts.collect::<Vec<_>>().join("\n").lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+            };
+            let both: Vec<Entry> = whole[..cut].iter().cloned().chain(texts(step.events)).collect();
+            prop_assert_eq!(words(&both), words(&whole));
+        }
+    }
+
+    fn recorded(code: i32) -> Option<std::process::ExitStatus> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(exit_file(dir.path()), format!("{code}\n")).unwrap();
+        crate::backend::process::recorded_exit(dir.path())
+    }
+
+    #[test]
+    fn an_exit_status_that_was_not_written_to_its_end_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(exit_file(dir.path()), "1").unwrap();
+        assert_eq!(crate::backend::process::recorded_exit(dir.path()), None, "it may have become 137");
+        assert_eq!(recorded(7).and_then(|status| status.code()), Some(7));
+    }
+}
