@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod adoption;
+mod adoption_claude;
 mod architecture;
 mod claude_real;
 mod cli_apply;

@@ -1,0 +1,155 @@
+//! The real `claude` CLI goes on while its master is killed, against the loopback model server.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::agents::list;
+use crate::support::cli::Sandbox;
+use crate::support::master::{Master, object, wait_object};
+use crate::support::processes::with_environment;
+use crate::support::skip::{program_or_skip, say_skipped};
+use crate::support::wait::wait;
+
+const TEST: &str = "adoption_claude::the_real_claude_is_taken_over_in_the_middle_of_a_tool_and_after_its_end";
+
+#[test]
+fn the_real_claude_is_taken_over_in_the_middle_of_a_tool_and_after_its_end() {
+    let Some(python) = program_or_skip("python3", TEST) else { return };
+    let Some(claude) = claude() else { return };
+    let sandbox = Sandbox::new();
+    let server = ModelServer::start(&python, &sandbox.work());
+    let bin = claude.parent().expect("a directory").to_owned();
+    let start = || {
+        Master::start_with(&sandbox, &["--backend", "claude"], |command| {
+            let path = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{}:{path}", bin.display())).env("IS_SANDBOX", "1");
+        })
+    };
+    let mut master = start();
+    let names = ["calm", "alive", "ended", "killed"];
+    let agents: Vec<Value> = names.map(|name| agent(name, &server.url, &sandbox.work())).into();
+    sandbox.write("a.json", &list(&agents));
+    sandbox.run(["apply", "-f", "a.json"]).ok();
+    let iteration = |name: &str| format!("{name}.prompt.0");
+    for name in names {
+        wait_object(&sandbox, "iteration", &iteration(name), "at its first tool", |o| {
+            o["status"]["toolUses"] == 1 && o["status"]["process"]["pid"].is_i64()
+        });
+    }
+    let over = |name: &str, phase: &str| {
+        wait_object(&sandbox, "iteration", &iteration(name), phase, |o| o["status"]["phase"] == phase)["status"].clone()
+    };
+    // One is left in peace, to compare with.
+    sandbox.write("go-calm", "");
+    let calm = over("calm", "Succeeded");
+
+    let before =
+        ["alive", "ended", "killed"].map(|name| object(&sandbox, "iteration", &iteration(name)).unwrap());
+    let mark = |o: &Value| format!("GCLUSTER_ITERATION_UID={}", o["metadata"]["uid"].as_str().unwrap());
+    master.kill();
+    let pid = before[2]["status"]["process"]["pid"].as_i64().unwrap();
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    sandbox.write("go-ended", "");
+    wait("the second to end", || with_environment(&mark(&before[1])).is_empty().then_some(()));
+    assert!(!with_environment(&mark(&before[0])).is_empty(), "the first goes on");
+
+    let _master = start();
+    wait_object(&sandbox, "iteration", &iteration("killed"), "interrupted", |o| {
+        o["status"]["phase"] == "Interrupted" && o["status"]["reason"] == "MasterRestarted"
+    });
+    let now = object(&sandbox, "iteration", &iteration("alive")).unwrap();
+    assert_eq!(now["status"]["process"], before[0]["status"]["process"], "the same process");
+    sandbox.write("go-alive", "");
+    let records = |name: &str| -> Vec<Value> {
+        let log = sandbox.run(["logs", &iteration(name), "-o", "json"]).ok().stdout;
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let shape = |name: &str| -> Vec<String> {
+        let one = |r: &Value| format!("{} {} {} {}", r["type"], r["name"], r["tokens"], r["costUSD"]);
+        records(name).iter().map(one).collect()
+    };
+    for (name, before) in ["alive", "ended"].iter().zip(&before) {
+        let end = over(name, "Succeeded");
+        assert_eq!(end["sessionID"], before["status"]["sessionID"], "{end}");
+        for field in ["tokens", "costUSD", "toolUses", "turns", "outputExcerpt", "model"] {
+            assert_eq!(end[field], calm[field], "{name}: {field}");
+        }
+        assert_eq!(shape(name), shape("calm"), "{name}: no record is missing or doubled");
+    }
+    wait("nothing to be left", || before.iter().all(|o| with_environment(&mark(o)).is_empty()).then_some(()));
+}
+
+fn agent(name: &str, url: &str, work: &Path) -> Value {
+    let env = json!([
+        {"name": "ANTHROPIC_BASE_URL", "value": format!("{url}/{name}")},
+        {"name": "ANTHROPIC_API_KEY", "value": "dummy"},
+    ]);
+    json!({
+        "apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent", "metadata": {"name": name},
+        "spec": {
+            "definition": format!("(defagent \"{name}\"\n  \"Say hello.\")"),
+            "workingDirectory": work,
+            "backend": {"name": "claude", "model": "claude-sonnet-4-5", "env": env},
+        },
+    })
+}
+
+/// The CLI: named by the environment, or where the test of the real CLI installed it.
+fn claude() -> Option<PathBuf> {
+    let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).join("claude-cli/node_modules/.bin/claude");
+    let found = std::env::var_os("GCLUSTER_TEST_CLAUDE").map(PathBuf::from).or(Some(installed));
+    let found = found.filter(|path| path.exists());
+    if found.is_none() {
+        say_skipped(TEST, "no claude: set GCLUSTER_TEST_CLAUDE, or run the tests of claude_real first");
+    }
+    found
+}
+
+/// The scripted model server in `tests/fake_messages_api`: each agent uses two tools, the first until a file is there.
+struct ModelServer {
+    child: Child,
+    url: String,
+}
+
+impl ModelServer {
+    fn start(python: &Path, work: &Path) -> ModelServer {
+        let scenario = |name: &str| {
+            let wait =
+                format!("while [ ! -e '{}/go-{name}' ]; do sleep 0.05; done; echo one", work.display());
+            json!({
+                "steps": [
+                    {"text": "First.", "tool": "Bash", "input": {"command": wait, "description": "Wait"}},
+                    {"text": "Second.", "tool": "Bash", "input": {"command": "echo two", "description": "Go on"}},
+                ],
+                "then": {"text": "It said {last_result}"},
+            })
+        };
+        let all: serde_json::Map<String, Value> = ["calm", "alive", "ended", "killed"]
+            .map(|name| (name.to_owned(), scenario(name)))
+            .into_iter()
+            .collect();
+        let script =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_messages_api/fake_messages_api.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .args(["--port", "0", "--scenario", &json!({"scenarios": all}).to_string()])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the model server starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
+        let url = line.trim().strip_prefix("LISTENING ").expect("its address").to_owned();
+        ModelServer { child, url }
+    }
+}
+
+impl Drop for ModelServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
