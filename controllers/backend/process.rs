@@ -3,7 +3,8 @@
 //! ```text
 //! run_dir (0700) ── stdin   FIFO that the master keeps open, or a file
 //!                ├─ stdout  grows; the master reads along
-//!                └─ stderr  its end is quoted when the program fails
+//!                ├─ stderr  its end is quoted when the program fails
+//!                └─ exit    the exit status of a `command`, for a later master
 //! ```
 //!
 //! The program leads a process group of its own. Nothing of it is connected to the master but the FIFO, so a

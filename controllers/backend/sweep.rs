@@ -43,8 +43,9 @@ pub fn leader(iteration_uid: &str) -> Option<ProcessRef> {
     let marked =
         |stat: &&Stat| !iteration_uid.is_empty() && stat.mark.as_deref() == Some(iteration_uid.as_bytes());
     let leads = |stat: &&Stat| stat.lives() && stat.group == stat.pid;
-    let first =
-        snapshot.processes.values().filter(marked).filter(leads).min_by_key(|stat| stat.start_time)?;
+    // The clock of start times is coarse, and a child may have begun a session, which the leader did not.
+    let age = |stat: &&Stat| (stat.session == stat.pid, stat.start_time, stat.pid);
+    let first = snapshot.processes.values().filter(marked).filter(leads).min_by_key(age)?;
     Some(ProcessRef { pid: first.pid, start_time: first.start_time, boot_id: boot_id() })
 }
 

@@ -195,6 +195,42 @@ async fn a_stop_does_not_wait_for_a_receiver_that_does_not_read() {
 }
 
 #[tokio::test]
+async fn a_later_master_finds_the_leader_by_its_mark_reads_it_to_its_end_and_knows_how_it_ended() {
+    let place = place(&[
+        "sh",
+        "-c",
+        "setsid sleep 1000 & echo one; while [ ! -e go ]; do sleep 0.02; done; echo two; exit 4",
+    ]);
+    let mut running = CommandBackend.start(place.launch.clone()).await.unwrap();
+    let process = running.process.clone().unwrap();
+    let first = tokio::time::timeout(LIMIT, running.events.recv()).await.unwrap().unwrap();
+    let BackendEvent::Record(entry) = first else { panic!("{first:?}") };
+    let uid = &place.launch.iteration_uid;
+    assert_eq!(sweep::leader(uid), Some(process.clone()));
+    assert!(sweep::is_of(&process, uid) && !sweep::is_of(&process, "another"));
+    let adoption = Adoption {
+        iteration_uid: uid.clone(),
+        run_dir: place.launch.run_dir.clone(),
+        args: vec!["agent.sh".into()],
+        process: Some(process),
+        recorded: vec![Entry::Prompt { text: "Do it".into() }, entry],
+        messages: Vec::new(),
+    };
+    let mut later = CommandBackend.adopt(adoption).unwrap().unwrap();
+    fs::write(place.launch.working_directory.join("go"), "").unwrap();
+    let mut events = Vec::new();
+    while let Some(event) = tokio::time::timeout(LIMIT, later.events.recv()).await.unwrap() {
+        events.push(event);
+    }
+    assert_eq!(texts(&events), "two", "what was on record does not come again");
+    let Some(BackendEvent::Done(finished)) = events.last() else { panic!("{events:?}") };
+    let Outcome::Failed { error, .. } = &finished.outcome else { panic!("{finished:?}") };
+    assert!(error.contains("agent.sh ended with exit status: 4"), "{error}");
+    assert_eq!(sweep::leader(uid), None);
+    assert_eq!(sweep::family(uid, &[]), [], "what it left behind is gone");
+}
+
+#[tokio::test]
 async fn a_sweep_ends_what_an_earlier_master_left() {
     let uid = uuid::Uuid::new_v4().to_string();
     let child = std::process::Command::new("setsid")
