@@ -1,5 +1,6 @@
 //! The loop: what happened, what it means, what to do, what to draw.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::actions;
 use super::hub::Hub;
 use super::informer::Informer;
 use super::model::Model;
-use super::msg::{Effect, Msg, Refusal, Wanted};
+use super::msg::{BUDGET, Effect, Msg, Refusal, Wanted};
 use super::record::{Recorder, Replay};
 use super::terminal::{self, LateAnswer};
 use super::update::update;
@@ -60,6 +61,8 @@ struct App {
     informer: Option<Informer>,
     hub: Arc<Hub>,
     results: mpsc::Sender<Msg>,
+    /// Taken from the hub, not yet taken in.
+    pending: VecDeque<Msg>,
     followed: Instant,
     left: Option<Left>,
 }
@@ -87,6 +90,7 @@ pub(crate) async fn run(model: Model, source: Source, recorder: Option<Recorder>
         informer,
         hub,
         results,
+        pending: VecDeque::new(),
         followed: Instant::now(),
         left: None,
     };
@@ -138,10 +142,11 @@ impl App {
                     self.draw()?;
                     (drawn, typed) = (Instant::now(), false);
                 }
+                // Ready when everything above has been looked at once: no key waits for more than one budget.
+                () = tokio::task::yield_now(), if !self.pending.is_empty() => self.take_pending()?,
                 () = self.hub.arrived(), if !self.model.changed || drawn.elapsed() >= FRAME => {
-                    for msg in self.hub.take() {
-                        self.take(msg)?;
-                    }
+                    self.pending.extend(self.hub.take());
+                    self.take_pending()?;
                 }
                 // A flood of records keeps nobody else waiting: frames and objects come before it.
                 Some(msg) = done.recv() => self.take(msg)?,
@@ -159,6 +164,18 @@ impl App {
                 self.follow();
             }
         }
+    }
+
+    /// Takes in as much of what waits as the budget allows.
+    fn take_pending(&mut self) -> Result {
+        let begin = Instant::now();
+        while let Some(msg) = self.pending.pop_front() {
+            self.take(msg)?;
+            if begin.elapsed() >= BUDGET {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Takes in one message and does what follows from it.

@@ -381,14 +381,60 @@ impl Fleet {
 
     /// Takes in an agent. Answers what it needed before.
     pub fn put(&mut self, row: AgentRow) -> Option<Need> {
-        let before = self.take_out(&row.key).map(|old| old.standing.need);
         self.count_in(&row, 1);
+        let place = self.place(&row);
+        if let Some((known, rank)) = self.agents.get_mut(&row.key) {
+            let shows = self.filter.matches(&row);
+            if (rank.0, rank.1) != place {
+                // The name, which is most of a rank, stays: only the place changes.
+                let mut placed = self.shown.take(rank);
+                (rank.0, rank.1) = place;
+                if shows {
+                    let mut moved = placed.take().unwrap_or_else(|| rank.clone());
+                    (moved.0, moved.1) = place;
+                    self.shown.insert(moved);
+                }
+            } else if !shows {
+                self.shown.remove(rank);
+            } else if !self.filter.is_empty() && !self.shown.contains(rank) {
+                self.shown.insert(rank.clone());
+            }
+            let old = std::mem::replace(known, row);
+            self.count_in(&old, -1);
+            return Some(old.standing.need);
+        }
         let rank = self.rank(&row);
         if self.filter.matches(&row) {
             self.shown.insert(rank.clone());
         }
         self.agents.insert(row.key.clone(), (row, rank));
-        before
+        None
+    }
+
+    /// How many shown agents stand before one that is shown.
+    pub(crate) fn before(&self, key: &Key) -> usize {
+        self.agents.get(key).map_or(0, |(_, rank)| self.shown.range(..rank).count())
+    }
+
+    /// True when the first agent stands before the second.
+    pub(crate) fn precedes(&self, first: &Key, second: &Key) -> bool {
+        match (self.agents.get(first), self.agents.get(second)) {
+            (Some((_, first)), Some((_, second))) => first < second,
+            _ => false,
+        }
+    }
+
+    /// How many groups have a shown agent, up to the one of an agent when one is given.
+    pub(crate) fn groups(&self, up_to: Option<&Key>) -> usize {
+        if self.sort != Sort::Need {
+            return 0;
+        }
+        let last = up_to.and_then(|key| self.agents.get(key)).map_or(u8::MAX, |(_, rank)| rank.0);
+        let stands = |group: u8| {
+            let from: Rank = (group, i64::MIN, String::new(), Key::default());
+            self.shown.range(from..).next().is_some_and(|rank| rank.0 == group)
+        };
+        (0..Need::ALL.len() as u8).filter(|group| *group <= last && stands(*group)).count()
     }
 
     /// Forgets an agent.
@@ -458,7 +504,8 @@ impl Fleet {
         self.tokens += row.tokens * sign;
     }
 
-    fn rank(&self, row: &AgentRow) -> Rank {
+    /// The part of a rank that changes while an agent lives.
+    fn place(&self, row: &AgentRow) -> (u8, i64) {
         let group = if self.sort == Sort::Need { row.standing.need.index() as u8 } else { 0 };
         let number = match self.sort {
             Sort::Need | Sort::Name => 0,
@@ -466,8 +513,12 @@ impl Fleet {
             Sort::Cost => -((row.cost * 1e6) as i64),
             Sort::Tokens => -row.tokens,
         };
+        (group, if self.reverse { -number } else { number })
+    }
+
+    fn rank(&self, row: &AgentRow) -> Rank {
+        let (group, number) = self.place(row);
         let mut name = natural(row.key.name());
-        let number = if self.reverse { -number } else { number };
         if self.reverse && matches!(self.sort, Sort::Name) {
             // Inverted characters sort the other way round; the end of a name sorts after everything.
             name = name.chars().map(|c| char::from_u32(0xffff - u32::from(c)).unwrap_or(c)).collect();

@@ -93,8 +93,8 @@ impl Hub {
     pub(crate) fn take(&self) -> Vec<Msg> {
         let mut waiting = std::mem::take(&mut *self.waiting());
         let mut messages = Vec::new();
-        messages.extend(waiting.agents.take().map(Msg::Agents));
-        messages.extend(waiting.running.take().map(Msg::Running));
+        messages.extend(pieces(&mut waiting.agents).map(Msg::Agents));
+        messages.extend(pieces(&mut waiting.running).map(Msg::Running));
         for (key, mut rows) in waiting.history {
             messages.extend(rows.take().map(|rows| Msg::History(key, rows)));
         }
@@ -109,6 +109,10 @@ impl Hub {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn pieces<T>(newest: &mut Newest<T>) -> impl Iterator<Item = Changes<T>> {
+    newest.take().into_iter().flat_map(Changes::pieces)
 }
 
 fn of<T>(slot: Option<(Key, Newest<T>)>, make: fn(Key, Changes<T>) -> Msg) -> Option<Msg> {
@@ -149,6 +153,28 @@ mod tests {
         hub.leave(|waiting| waiting.agents.gone("y".into()));
         let [Msg::Agents(changes)] = &hub.take()[..] else { panic!("one message") };
         assert!(changes.all && changes.put.is_empty() && changes.gone == ["y"]);
+    }
+
+    #[test]
+    fn many_changes_come_in_pieces_and_a_listing_in_one() {
+        let hub = Hub::default();
+        let name = |n: i64| format!("d/{n}");
+        for n in 0..1000 {
+            hub.leave(|waiting| waiting.agents.put(name(n), row(&n.to_string(), n)));
+            hub.leave(|waiting| waiting.agents.gone(name(1000 + n)));
+        }
+        let (mut put, mut gone) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        let messages = hub.take();
+        assert!(messages.len() > 20, "{}", messages.len());
+        for msg in messages {
+            let Msg::Agents(changes) = msg else { panic!("only agents") };
+            assert!(!changes.all && changes.put.len() + changes.gone.len() <= 64);
+            put.extend(changes.put.into_iter().map(|(name, _)| name));
+            gone.extend(changes.gone);
+        }
+        assert_eq!((put.len(), gone.len()), (1000, 1000));
+        hub.leave(|waiting| waiting.agents.replace((0..1000).map(|n| (name(n), row("a", n)))));
+        assert_eq!(hub.take().len(), 1);
     }
 
     #[test]

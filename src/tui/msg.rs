@@ -80,6 +80,31 @@ impl<T> Default for Changes<T> {
     }
 }
 
+/// How long changes may be taken in before keys and frames get their turn. One piece may go on beyond it.
+pub const BUDGET: std::time::Duration = std::time::Duration::from_millis(3);
+/// Objects of one piece.
+const PIECE: usize = 64;
+
+impl<T> Changes<T> {
+    /// The same changes in pieces that are taken in one after the other, so that no key waits for all of them. A whole
+    /// listing stays whole: it replaces what was known in one step.
+    pub fn pieces(mut self) -> Vec<Self> {
+        if self.all || self.put.len() + self.gone.len() <= PIECE {
+            return vec![self];
+        }
+        let mut pieces = Vec::with_capacity((self.put.len() + self.gone.len()) / PIECE + 2);
+        while !self.put.is_empty() {
+            let put = self.put.split_off(self.put.len().saturating_sub(PIECE));
+            pieces.push(Self { all: false, put, gone: Vec::new() });
+        }
+        while !self.gone.is_empty() {
+            let gone = self.gone.split_off(self.gone.len().saturating_sub(PIECE));
+            pieces.push(Self { all: false, put: Vec::new(), gone });
+        }
+        pieces
+    }
+}
+
 /// The connection to the master.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Link {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{Row, RowId, Source, Tree};
-use crate::tui::fleet::{AgentRow, Sort};
+use crate::tui::fleet::{AgentRow, Key, Sort};
 
 impl Tree {
     /// Gives rows in order until `each` breaks.
@@ -70,6 +70,9 @@ impl Tree {
 
     /// How many rows there are.
     pub fn count(&self, source: Source<'_>) -> usize {
+        if !self.agents_open {
+            return source.fleet.shown() + source.fleet.groups(None) + self.rows_of_open(source, None);
+        }
         let mut count = 0;
         self.walk(source, |_| {
             count += 1;
@@ -78,9 +81,46 @@ impl Tree {
         count
     }
 
+    /// Rows below the agents that are open while most are closed; of those that stand before one, when it is given.
+    fn rows_of_open(&self, source: Source<'_>, before: Option<&Key>) -> usize {
+        let open = self.folds.iter().filter(|((_, step), open)| step.is_none() && **open);
+        open.filter(|((key, _), _)| source.fleet.is_shown(key))
+            .filter(|((key, _), _)| before.is_none_or(|before| source.fleet.precedes(key, before)))
+            .filter_map(|((key, _), _)| source.fleet.get(key))
+            .map(|agent| {
+                let mut rows = 0_usize;
+                let _ = self.walk_agent(source, agent, &mut |_| {
+                    rows += 1;
+                    ControlFlow::Continue(())
+                });
+                rows.saturating_sub(1)
+            })
+            .sum()
+    }
+
     /// Where the selected row stands.
     pub(super) fn index_of(&self, source: Source<'_>) -> Option<usize> {
         let id = self.selected.as_ref()?;
+        if self.agents_open {
+            return self.index_by_walking(source, id);
+        }
+        // In a large fleet nearly every agent is one row: those before are counted, not looked at.
+        let key = id.agent();
+        let agent = source.fleet.get(key).filter(|_| source.fleet.is_shown(key))?;
+        let (mut within, mut found) = (0, false);
+        let _ = self.walk_agent(source, agent, &mut |row| {
+            found = row.is(id);
+            if found {
+                return ControlFlow::Break(());
+            }
+            within += 1;
+            ControlFlow::Continue(())
+        });
+        let before = source.fleet.before(key) + source.fleet.groups(Some(key));
+        found.then(|| before + self.rows_of_open(source, Some(key)) + within)
+    }
+
+    pub(super) fn index_by_walking(&self, source: Source<'_>, id: &RowId) -> Option<usize> {
         let (mut at, mut found) = (0, None);
         self.walk(source, |row| {
             if row.is(id) {
