@@ -1,16 +1,15 @@
 //! The real `claude` CLI goes on while its master is killed, against the loopback model server.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::support::agents::list;
+use crate::support::claude::{ModelServer, claude_or_skip};
 use crate::support::cli::Sandbox;
 use crate::support::master::{Master, object, wait_object};
 use crate::support::processes::with_environment;
-use crate::support::skip::{program_or_skip, say_skipped};
+use crate::support::skip::program_or_skip;
 use crate::support::wait::wait;
 
 const TEST: &str = "adoption_claude::the_real_claude_is_taken_over_in_the_middle_of_a_tool_and_after_its_end";
@@ -18,9 +17,23 @@ const TEST: &str = "adoption_claude::the_real_claude_is_taken_over_in_the_middle
 #[test]
 fn the_real_claude_is_taken_over_in_the_middle_of_a_tool_and_after_its_end() {
     let Some(python) = program_or_skip("python3", TEST) else { return };
-    let Some(claude) = claude() else { return };
+    let Some(claude) = claude_or_skip(TEST) else { return };
     let sandbox = Sandbox::new();
-    let server = ModelServer::start(&python, &sandbox.work());
+    let scenario = |name: &str| {
+        let wait =
+            format!("while [ ! -e '{}/go-{name}' ]; do sleep 0.05; done; echo one", sandbox.work().display());
+        json!({
+            "steps": [
+                {"text": "First.", "tool": "Bash", "input": {"command": wait, "description": "Wait"}},
+                {"text": "Second.", "tool": "Bash", "input": {"command": "echo two", "description": "Go on"}},
+            ],
+            "then": {"text": "It said {last_result}"},
+        })
+    };
+    let names = ["calm", "alive", "ended", "killed"];
+    let scenarios: serde_json::Map<String, Value> =
+        names.iter().map(|name| ((*name).to_owned(), scenario(name))).collect();
+    let server = ModelServer::start(&python, &scenarios.into());
     let bin = claude.parent().expect("a directory").to_owned();
     let start = || {
         Master::start_with(&sandbox, &["--backend", "claude"], |command| {
@@ -29,8 +42,7 @@ fn the_real_claude_is_taken_over_in_the_middle_of_a_tool_and_after_its_end() {
         })
     };
     let mut master = start();
-    let names = ["calm", "alive", "ended", "killed"];
-    let agents: Vec<Value> = names.map(|name| agent(name, &server.url, &sandbox.work())).into();
+    let agents: Vec<Value> = names.map(|name| server.agent(name, &sandbox.work())).into();
     sandbox.write("a.json", &list(&agents));
     sandbox.run(["apply", "-f", "a.json"]).ok();
     let iteration = |name: &str| format!("{name}.prompt.0");
@@ -80,76 +92,4 @@ fn the_real_claude_is_taken_over_in_the_middle_of_a_tool_and_after_its_end() {
         assert_eq!(shape(name), shape("calm"), "{name}: no record is missing or doubled");
     }
     wait("nothing to be left", || before.iter().all(|o| with_environment(&mark(o)).is_empty()).then_some(()));
-}
-
-fn agent(name: &str, url: &str, work: &Path) -> Value {
-    let env = json!([
-        {"name": "ANTHROPIC_BASE_URL", "value": format!("{url}/{name}")},
-        {"name": "ANTHROPIC_API_KEY", "value": "dummy"},
-    ]);
-    json!({
-        "apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent", "metadata": {"name": name},
-        "spec": {
-            "definition": format!("(defagent \"{name}\"\n  \"Say hello.\")"),
-            "workingDirectory": work,
-            "backend": {"name": "claude", "model": "claude-sonnet-4-5", "env": env},
-        },
-    })
-}
-
-/// The CLI: named by the environment, or where the test of the real CLI installed it.
-fn claude() -> Option<PathBuf> {
-    let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).join("claude-cli/node_modules/.bin/claude");
-    let found = std::env::var_os("GCLUSTER_TEST_CLAUDE").map(PathBuf::from).or(Some(installed));
-    let found = found.filter(|path| path.exists());
-    if found.is_none() {
-        say_skipped(TEST, "no claude: set GCLUSTER_TEST_CLAUDE, or run the tests of claude_real first");
-    }
-    found
-}
-
-/// The scripted model server in `tests/fake_messages_api`: each agent uses two tools, the first until a file is there.
-struct ModelServer {
-    child: Child,
-    url: String,
-}
-
-impl ModelServer {
-    fn start(python: &Path, work: &Path) -> ModelServer {
-        let scenario = |name: &str| {
-            let wait =
-                format!("while [ ! -e '{}/go-{name}' ]; do sleep 0.05; done; echo one", work.display());
-            json!({
-                "steps": [
-                    {"text": "First.", "tool": "Bash", "input": {"command": wait, "description": "Wait"}},
-                    {"text": "Second.", "tool": "Bash", "input": {"command": "echo two", "description": "Go on"}},
-                ],
-                "then": {"text": "It said {last_result}"},
-            })
-        };
-        let all: serde_json::Map<String, Value> = ["calm", "alive", "ended", "killed"]
-            .map(|name| (name.to_owned(), scenario(name)))
-            .into_iter()
-            .collect();
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_messages_api/fake_messages_api.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .args(["--port", "0", "--scenario", &json!({"scenarios": all}).to_string()])
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the model server starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
-        let url = line.trim().strip_prefix("LISTENING ").expect("its address").to_owned();
-        ModelServer { child, url }
-    }
-}
-
-impl Drop for ModelServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

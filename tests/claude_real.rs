@@ -3,25 +3,22 @@
 //! The CLI is a pinned npm package, installed below the build folder. The test runs in a network namespace of
 //! its own where the machine allows it, so that nothing can reach the outside.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::support::agents::list;
+use crate::support::claude::{ModelServer, claude_or_skip};
 use crate::support::cli::{Sandbox, ran};
 use crate::support::master::{Master, objects, wait_object};
-use crate::support::skip::{program_or_skip, say_skipped};
+use crate::support::skip::program_or_skip;
 
-/// The version whose behaviour `specs/backends.md` describes.
-const PACKAGE: &str = "@anthropic-ai/claude-code@2.1.329";
 const TEST: &str = "claude_real::the_real_claude_speaks_uses_tools_fails_and_is_throttled";
 const INSIDE: &str = "GCLUSTER_TEST_IN_NAMESPACE";
 
 #[test]
 fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
-    let Some(claude) = install() else { return };
+    let Some(claude) = claude_or_skip(TEST) else { return };
     let Some(python) = program_or_skip("python3", TEST) else { return };
     if std::env::var_os(INSIDE).is_none()
         && let Some(passed) = in_a_namespace_without_network()
@@ -29,7 +26,25 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
         assert!(passed, "the test failed inside its namespace; its output is above");
         return;
     }
-    let server = ModelServer::start(&python);
+    let server = ModelServer::start(
+        &python,
+        &json!({
+            "text": {"steps": [], "then": {"text": "Hello from the model."}},
+            "tool": {
+                "steps": [{"tool": "Bash", "input": {"command": "echo hi from the shell", "description": "Say hi"}}],
+                "then": {"text": "It said {last_result}"},
+            },
+            "steered": {
+                "steps": [{"tool": "Bash", "input": {"command": "sleep 5; echo tool-done"}}],
+                "then": {"text": "All is well."},
+            },
+            "credit": {"steps": [], "then": {
+                "status": 400, "error_type": "invalid_request_error",
+                "message": "Your credit balance is too low to access the Anthropic API.",
+            }},
+            "limit": {"steps": [], "then": {"status": 429, "retry_after": 7200, "message": "Usage limit reached."}},
+        }),
+    );
     let sandbox = Sandbox::new();
     let bin = claude.parent().expect("a directory").to_owned();
     let _master = Master::start_with(&sandbox, &["--backend", "claude"], |command| {
@@ -37,7 +52,7 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
         command.env("PATH", format!("{}:{path}", bin.display())).env("IS_SANDBOX", "1");
     });
     let agents: Vec<Value> =
-        ["text", "tool", "steered", "credit", "limit"].map(|name| agent(name, &server, &sandbox)).into();
+        ["text", "tool", "steered", "credit", "limit"].map(|name| server.agent(name, &sandbox.work())).into();
     sandbox.write("a.json", &list(&agents));
     sandbox.run(["apply", "-f", "a.json"]).ok();
 
@@ -76,91 +91,6 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
         conditions.iter().any(|c| c["type"] == "Throttled" && c["status"] == "True")
     });
     assert_eq!(limit["status"]["iterations"]["failed"].as_i64().unwrap_or(0), 0, "{limit}");
-}
-
-fn agent(name: &str, server: &ModelServer, sandbox: &Sandbox) -> Value {
-    let env = json!([
-        {"name": "ANTHROPIC_BASE_URL", "value": format!("{}/{name}", server.url)},
-        {"name": "ANTHROPIC_API_KEY", "value": "dummy"},
-    ]);
-    json!({
-        "apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent", "metadata": {"name": name},
-        "spec": {
-            "definition": format!("(defagent \"{name}\"\n  \"Say hello.\")"),
-            "workingDirectory": sandbox.work(),
-            "backend": {"name": "claude", "model": "claude-sonnet-4-5", "env": env},
-        },
-    })
-}
-
-/// The scripted model server in `tests/fake_messages_api`.
-struct ModelServer {
-    child: Child,
-    url: String,
-}
-
-impl ModelServer {
-    fn start(python: &Path) -> ModelServer {
-        let scenario = json!({"scenarios": {
-            "text": {"steps": [], "then": {"text": "Hello from the model."}},
-            "tool": {
-                "steps": [{"tool": "Bash", "input": {"command": "echo hi from the shell", "description": "Say hi"}}],
-                "then": {"text": "It said {last_result}"},
-            },
-            "steered": {
-                "steps": [{"tool": "Bash", "input": {"command": "sleep 5; echo tool-done"}}],
-                "then": {"text": "All is well."},
-            },
-            "credit": {"steps": [], "then": {
-                "status": 400, "error_type": "invalid_request_error",
-                "message": "Your credit balance is too low to access the Anthropic API.",
-            }},
-            "limit": {"steps": [], "then": {"status": 429, "retry_after": 7200, "message": "Usage limit reached."}},
-        }});
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_messages_api/fake_messages_api.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .args(["--port", "0", "--scenario", &scenario.to_string()])
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the model server starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
-        let url = line.trim().strip_prefix("LISTENING ").expect("its address").to_owned();
-        ModelServer { child, url }
-    }
-}
-
-impl Drop for ModelServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The CLI: named by the environment, or installed once below the build folder.
-fn install() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("GCLUSTER_TEST_CLAUDE") {
-        return Some(path.into());
-    }
-    let npm = program_or_skip("npm", TEST)?;
-    let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("claude-cli");
-    let claude = prefix.join("node_modules/.bin/claude");
-    if !claude.exists() {
-        let installed = ran(Command::new(npm)
-            .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
-            .arg(&prefix)
-            .arg("--cache")
-            .arg(prefix.join("cache"))
-            .arg(PACKAGE));
-        if installed.code != 0 || !claude.exists() {
-            say_skipped(TEST, &format!("npm could not install {PACKAGE}: {}", installed.stderr));
-            return None;
-        }
-    }
-    Some(claude)
 }
 
 /// Runs this test again in a network namespace with nothing but loopback. `None` where that is not possible.

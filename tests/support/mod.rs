@@ -1,6 +1,7 @@
 //! What the integration tests share: the real binary in a sealed directory, and waiting.
 
 pub(crate) mod agents;
+pub(crate) mod claude;
 pub(crate) mod cli;
 pub(crate) mod http;
 pub(crate) mod kube;

@@ -29,7 +29,7 @@ pub(crate) enum Class {
 const CLASSES: [Class; 3] = [Class::Read, Class::List, Class::Write];
 /// Seats of one client while others are active: reads keep a core busy each, writes mostly wait for the disk.
 const CONTENDED_READS: usize = 2;
-const CONTENDED_WRITES: usize = 4;
+const CONTENDED_WRITES: usize = 16;
 /// A client counts as active for this long after its last request.
 const ACTIVE: Duration = Duration::from_secs(1);
 /// How often it is counted who is active.

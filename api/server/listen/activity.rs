@@ -48,9 +48,10 @@ impl Activity {
         Busy(Arc::clone(self))
     }
 
-    /// True when the last requests all came after a pause. One alone may be chance.
+    /// True when the last requests all came after a pause. One or two may be chance, where a client that floods is
+    /// short of a processor itself.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.pauses.load(Ordering::Relaxed) >= 2
+        self.pauses.load(Ordering::Relaxed) >= 4
     }
 
     /// Requests that began so far.
