@@ -218,6 +218,8 @@ pub struct Model {
     pub mouse: bool,
     /// When the iteration in view ends, the next one of its agent is shown.
     pub chase: bool,
+    /// What was selected before a filter hid it, and what the filter selected instead.
+    pub(crate) hidden: Option<(RowId, Option<RowId>)>,
     /// The first listing has come.
     pub listed: bool,
     /// Something is on screen that is not drawn yet.
@@ -248,6 +250,7 @@ impl Model {
             bell: true,
             mouse: true,
             chase: false,
+            hidden: None,
             listed: false,
             changed: true,
         }

@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use gcluster_types::kinds::message::Message;
 use gcluster_types::{Agent, AgentRevision, Iteration};
 use k8s_openapi::api::core::v1::Event as CoreEvent;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher::{self, Config, Event};
 use kube::{Api, Resource, ResourceExt as _};
@@ -17,7 +18,7 @@ use serde_json::Value;
 use super::Ground;
 use crate::tui::fleet::{AgentRow, IterationRow, Key, Outlines};
 use crate::tui::hub::{self, Newest, Waiting};
-use crate::tui::msg::Link;
+use crate::tui::msg::{Cause, Link, Lost};
 
 /// First pause after a failure that is not the connection's; it doubles up to the longest.
 const FIRST: Duration = Duration::from_millis(100);
@@ -203,6 +204,8 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let mut pause = FIRST;
+    // Since when the master answers but does not let this in, and how often it said so.
+    let mut shut: Option<(Timestamp, u32)> = None;
     loop {
         ground.line.up().await;
         let epoch = ground.line.epoch();
@@ -215,6 +218,9 @@ where
                     Some(Ok(event)) => {
                         if matches!(event, Event::InitDone) {
                             pause = FIRST;
+                            if shut.take().is_some() {
+                                ground.hub.leave(|waiting| waiting.link = Some(Link::Up));
+                            }
                         }
                         each(event);
                     }
@@ -223,6 +229,14 @@ where
                 },
             }
         };
+        if let Some(detail) = failure.as_ref().and_then(refused) {
+            let (since, attempts) = shut.unwrap_or((Timestamp::now(), 0));
+            shut = Some((since, attempts + 1));
+            let wait = SignedDuration::try_from(pause).unwrap_or_default();
+            let next = Timestamp::now().checked_add(wait).unwrap_or(since);
+            let lost = Lost { cause: Cause::Refused, detail, since, attempts: attempts + 1, next };
+            ground.hub.leave(|waiting| waiting.link = Some(Link::Down(lost)));
+        }
         match failure.as_ref().map(broken) {
             Some(Some(detail)) => ground.line.lost(None, detail),
             Some(None) => {
@@ -245,6 +259,22 @@ fn broken(error: &watcher::Error) -> Option<String> {
             other => Some(innermost(other)),
         },
         watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => None,
+    }
+}
+
+/// In words, that the master does not let this user in, or not see this.
+fn refused(error: &watcher::Error) -> Option<String> {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status,
+        _ => return None,
+    };
+    match status.code {
+        401 => Some("The token is not valid any more: start steer again with a new one.".into()),
+        403 => Some(format!("Not allowed: {}", status.message)),
+        _ => None,
     }
 }
 

@@ -120,8 +120,7 @@ fn escape(model: &mut Model) {
         }
         model.pane = Pane::Tree;
     } else if !model.fleet.filter().is_empty() {
-        model.fleet.filter_by(Default::default());
-        model.in_tree(|tree, source, height| tree.settle(source, height));
+        inputs::filter_by(model, Default::default());
     } else {
         model.notice = None;
     }

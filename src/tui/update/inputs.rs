@@ -48,9 +48,21 @@ pub(super) fn pasted(model: &mut Model, text: &str) -> Vec<Effect> {
     Vec::new()
 }
 
-fn filter_by(model: &mut Model, filter: Filter) {
+/// Filters the tree. When the filter goes, what it hid is selected again, unless somebody has selected since.
+pub(super) fn filter_by(model: &mut Model, filter: Filter) {
+    let before = model.tree.selected().cloned();
+    let known = model.hidden.take().filter(|(_, instead)| *instead == before).map(|(hidden, _)| hidden);
+    let wanted = known.or(before);
     model.fleet.filter_by(filter);
-    model.in_tree(|tree, source, height| tree.settle(source, height));
+    model.in_tree(|tree, source, height| match &wanted {
+        Some(id) if source.fleet.is_shown(id.agent()) && tree.selected() != Some(id) => {
+            tree.select(source, id.clone(), height);
+        }
+        _ => tree.settle(source, height),
+    });
+    if let Some(id) = wanted.filter(|id| model.tree.selected() != Some(id)) {
+        model.hidden = Some((id, model.tree.selected().cloned()));
+    }
 }
 
 fn search_key(model: &mut Model, key: KeyEvent) {

@@ -81,6 +81,20 @@ fn a_search_filters_as_one_types_and_escape_shows_all_again() {
 }
 
 #[test]
+fn what_a_filter_hid_is_selected_again_when_it_goes() {
+    let mut steer = Steer::new(120, 40);
+    let before = steer.model.tree.selected().cloned();
+    assert_ne!(steer.selected(), "writer");
+    for leave in [&["esc"][..], &["enter", "esc"]] {
+        steer.press("/");
+        steer.type_text("wri");
+        assert_eq!(steer.selected(), "writer");
+        leave.iter().for_each(|key| drop(steer.press(key)));
+        assert_eq!(steer.model.tree.selected().cloned(), before);
+    }
+}
+
+#[test]
 fn a_message_is_seen_from_sending_to_acknowledgement() {
     let mut steer = Steer::new(120, 40);
     steer.keys("j j enter");
