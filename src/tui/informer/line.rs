@@ -131,7 +131,10 @@ pub(super) async fn keep(connection: Connection, line: Arc<Line>, hub: Arc<Hub>)
 pub(super) async fn pulse(connection: Connection, line: Arc<Line>) {
     let mut whole = false;
     loop {
-        line.up().await;
+        // After a whole end whoever else has lost the master already waits to be told what that means.
+        if !whole {
+            line.up().await;
+        }
         match connection.lines(PULSE, JSON).await {
             Ok(mut lines) => loop {
                 match lines.next().await {
@@ -150,9 +153,13 @@ pub(super) async fn pulse(connection: Connection, line: Arc<Line>) {
             },
             Err(failure) if failure.kind == Kind::Unreachable => {
                 line.lost(whole.then_some(Cause::Stopped), String::new());
+                whole = false;
             }
             // A server without this kind has no pulse to take.
-            Err(_) => tokio::time::sleep(LONGEST).await,
+            Err(_) => {
+                whole = false;
+                tokio::time::sleep(LONGEST).await;
+            }
         }
         if !whole {
             tokio::time::sleep(AGAIN).await;

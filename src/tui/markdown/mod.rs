@@ -385,8 +385,9 @@ impl<'t> Writer<'t> {
                 }
             };
             used += width(&more.1);
-            // What is nested so deeply that no room is left is not indented any further.
-            if used > self.width / 2 {
+            // What is nested so deeply that no room is left is not indented any further; code needs its margin and
+            // a wide character.
+            if used > self.width / 2 || self.width.saturating_sub(used) < 4 {
                 break;
             }
             first.push(here);

@@ -73,6 +73,13 @@ fn hostile_nesting_is_cut_off_in_time() {
     assert!(started.elapsed().as_secs() < 20);
 }
 
+#[test]
+fn code_in_an_item_fits_a_view_of_six_columns() {
+    for line in text_of("1.      日本", 6) {
+        assert!(width(&line) <= 6, "{line:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_line_is_wider_than_the_view(
