@@ -12,6 +12,7 @@ mod cli_get;
 mod clients_controller;
 mod clients_http;
 mod clients_kube;
+mod crash;
 mod custom_kinds;
 mod defects;
 mod durability;

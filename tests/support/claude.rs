@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::cli::ran;
+use super::http::request;
 use super::skip::{program_or_skip, say_skipped};
 
 /// The version whose behaviour `specs/backends.md` describes.
@@ -60,6 +61,13 @@ impl ModelServer {
         BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
         let url = line.trim().strip_prefix("LISTENING ").expect("its address").to_owned();
         ModelServer { child, url }
+    }
+
+    /// Every model request that it was sent, in order, as its log has them.
+    pub(crate) fn requests(&self) -> Vec<Value> {
+        let address = self.url.strip_prefix("http://").expect("an address");
+        let answer = request(address, "GET", "/__fake__/requests", &[], b"").expect("an answer");
+        serde_json::from_str(&answer.body).expect("a list")
     }
 
     /// An agent of one prompt whose model is the scenario of its name.
