@@ -108,7 +108,8 @@ fn api_usage(usage: &Value) -> TokenTotals {
     )
 }
 
-fn totals(input: i64, output: i64, cache_read: i64, cache_creation: i64) -> TokenTotals {
+/// Counts that are not below zero, with their sum.
+pub(crate) fn totals(input: i64, output: i64, cache_read: i64, cache_creation: i64) -> TokenTotals {
     let mut sum = TokenTotals::default();
     sum.add(&TokenTotals {
         input: input.max(0),

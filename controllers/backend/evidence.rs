@@ -33,32 +33,43 @@ pub(crate) fn of_text(run_dir: &Path) -> Option<Evidence> {
 
 /// Of `claude`, which confirms each message at the moment at which the model is given it.
 pub(crate) fn of_claude(run_dir: &Path) -> Option<Evidence> {
-    let path = run_dir.join("stdout");
     let mut evidence = Evidence::default();
-    let mut spool = match Spool::open(&path) {
-        Ok(spool) => spool,
-        // The file is made before the program is started.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(evidence),
-        Err(_) => return None,
-    };
-    loop {
-        let line = match spool.next_line() {
-            Ok(Some(line)) => line,
-            Ok(None) => break,
-            Err(_) => return None,
-        };
-        evidence.take(&line);
-    }
-    if let Some(line) = spool.last_line() {
-        evidence.take(&line);
-    }
+    each_object(run_dir, |event| evidence.take(event))?;
     Some(evidence)
 }
 
-impl Evidence {
-    fn take(&mut self, line: &Line) {
+/// Of a program that writes JSON lines, some of which show that the model was given the prompt.
+pub(crate) fn of_json_lines(run_dir: &Path, is_answer: fn(&Value) -> bool) -> Option<Evidence> {
+    let mut evidence = Evidence::default();
+    each_object(run_dir, |event| evidence.answered |= is_answer(event))?;
+    Some(evidence)
+}
+
+/// Reads the JSON lines of a run; nothing when it was never started, `None` when they cannot be read.
+fn each_object(run_dir: &Path, mut take: impl FnMut(&Value)) -> Option<()> {
+    let mut spool = match Spool::open(&run_dir.join("stdout")) {
+        Ok(spool) => spool,
+        // The file is made before the program is started.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(()),
+        Err(_) => return None,
+    };
+    let mut line = |line: &Line| {
         let Line::Whole(bytes) = line else { return };
-        let Ok(event) = serde_json::from_slice::<Value>(bytes) else { return };
+        if let Ok(event) = serde_json::from_slice::<Value>(bytes) {
+            take(&event);
+        }
+    };
+    while let Some(whole) = spool.next_line().ok()? {
+        line(&whole);
+    }
+    if let Some(last) = spool.last_line() {
+        line(&last);
+    }
+    Some(())
+}
+
+impl Evidence {
+    fn take(&mut self, event: &Value) {
         match event["type"].as_str() {
             Some("user") if event["isReplay"] == true => {
                 self.echoed.extend(event["uuid"].as_str().map(str::to_owned));

@@ -14,10 +14,16 @@ mod claude_ending;
 mod claude_entry;
 mod claude_stream;
 mod claude_usage;
+pub mod codex;
+mod codex_ending;
+mod codex_stream;
 pub mod command;
 mod control;
 mod drive;
 mod evidence;
+mod json_lines;
+mod local_time;
+mod one_shot;
 mod process;
 mod recorded;
 pub mod registry;
@@ -29,6 +35,8 @@ mod wake;
 
 #[cfg(test)]
 mod claude_real_tests;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod tests;
 

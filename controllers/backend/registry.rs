@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Backend;
 use super::claude::ClaudeBackend;
+use super::codex::CodexBackend;
 use super::command::CommandBackend;
 use super::rehearsal::RehearsalBackend;
 
@@ -15,10 +16,11 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// `claude`, `command` and `rehearsal`.
+    /// All that gcluster comes with.
     pub fn standard() -> Backends {
         Backends::default()
             .with(Arc::new(ClaudeBackend::default()))
+            .with(Arc::new(CodexBackend::default()))
             .with(Arc::new(CommandBackend))
             .with(Arc::new(RehearsalBackend))
     }
@@ -54,7 +56,7 @@ mod tests {
     #[test]
     fn the_standard_backends_are_found_by_their_names() {
         let backends = Backends::standard();
-        assert_eq!(backends.names(), ["claude", "command", "rehearsal"]);
+        assert_eq!(backends.names(), ["claude", "codex", "command", "rehearsal"]);
         for name in backends.names() {
             assert_eq!(backends.get(name).unwrap().name(), name);
         }

@@ -60,6 +60,8 @@ pub(crate) struct MasterArgs {
 pub(crate) enum Backend {
     /// The claude CLI.
     Claude,
+    /// The codex CLI.
+    Codex,
     /// The program that each agent names.
     Command,
     /// Built in; executes nothing, for trying gcluster out.
@@ -71,6 +73,7 @@ impl Backend {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Backend::Claude => "claude",
+            Backend::Codex => "codex",
             Backend::Command => "command",
             Backend::Rehearsal => "rehearsal",
         }
