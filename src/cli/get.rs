@@ -8,7 +8,7 @@ use super::kinds::{Catalog, Resource};
 use super::objects::{self, Named, Selection, Selectors, text};
 use super::output::jsonpath::Path;
 use super::output::table::{self, Natural, Printer, Show};
-use super::output::{Format, note, print, structured};
+use super::output::{Format, note, print, psource, structured};
 use crate::client::{Connection, JSON, TABLE, query};
 use crate::exit::{Failure, Result};
 
@@ -18,7 +18,7 @@ pub(crate) struct GetArgs {
     /// KIND[,KIND…] [NAME…] or KIND/NAME…: agents (ag), revisions (rev), iterations (it), events (ev), …
     #[arg(required = true, value_name = "KIND")]
     words: Vec<String>,
-    /// Form: wide, yaml, json, name, jsonpath=TEMPLATE or custom-columns=HEADER:PATH,…
+    /// Form: wide, yaml, json, name, p (source of agents and revisions), jsonpath=TEMPLATE or custom-columns=HEADER:PATH,…
     #[arg(short, long, value_name = "FORM")]
     output: Option<Format>,
     /// Go on and show every change
@@ -217,8 +217,22 @@ async fn whole(
     if let Some(path) = &args.sort_by {
         all.sort_by_cached_key(|object| sort_key(object, path));
     }
+    if *format == Format::P {
+        return print_source(&all);
+    }
     let one = matches!(selection, Selection::Objects(named) if named.len() == 1);
     print(&render(all, one, args, format)?)
+}
+
+/// P source of agents and revisions. What cannot be printed is told by a comment and on standard error: fails.
+fn print_source(all: &[Value]) -> Result {
+    let source = psource::source(all)?;
+    print(&source.text)?;
+    if source.missing.is_empty() {
+        return Ok(());
+    }
+    source.missing.iter().for_each(|line| note(line));
+    Err(Failure::reported())
 }
 
 fn render(mut all: Vec<Value>, one: bool, args: &GetArgs, format: &Format) -> Result<String> {
@@ -235,6 +249,7 @@ fn render(mut all: Vec<Value>, one: bool, args: &GetArgs, format: &Format) -> Re
         Format::Columns(columns) => Ok(columns.render(&all, !args.no_headers)),
         Format::JsonPath(template) => Ok(template.render(&wrapped(all))),
         Format::Json => structured::json(&wrapped(all)),
+        Format::P => Ok(psource::source(&all)?.text),
         Format::Yaml | Format::Table | Format::Wide => structured::yaml(&wrapped(all)),
     }
 }

@@ -30,6 +30,7 @@ mod parse;
 mod pipeline;
 mod resolve;
 mod source;
+mod unparse;
 
 #[cfg(test)]
 mod golden_tests;
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use eval::{eval_one, eval_program};
 pub use source::{FsLoader, Loader, MapLoader};
+pub use unparse::{Parts, Printed, unparse};
 
 /// Compiles a program. `path` is how problems name it and where its imports count from.
 pub fn compile(path: &Path, source: &[u8], loader: &dyn Loader) -> Compiled {

@@ -2,6 +2,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod jsonpath;
+pub(crate) mod psource;
 pub(crate) mod structured;
 pub(crate) mod table;
 
@@ -24,6 +25,8 @@ pub(crate) enum Format {
     Json,
     /// `agent.gcluster.dev/builder`.
     Name,
+    /// P source.
+    P,
     /// A template over the answer.
     JsonPath(jsonpath::Template),
     /// A table of the user's making.
@@ -40,9 +43,12 @@ impl std::str::FromStr for Format {
             ("yaml", "") => Ok(Format::Yaml),
             ("json", "") => Ok(Format::Json),
             ("name", "") => Ok(Format::Name),
+            ("p", "") => Ok(Format::P),
             ("jsonpath", template) => jsonpath::Template::parse(template).map(Format::JsonPath),
             ("custom-columns", list) => columns::Columns::parse(list).map(Format::Columns),
-            _ => Err("use yaml, json, wide, name, jsonpath=TEMPLATE or custom-columns=HEADER:PATH,…".into()),
+            _ => {
+                Err("use yaml, json, wide, name, p, jsonpath=TEMPLATE or custom-columns=HEADER:PATH,…".into())
+            }
         }
     }
 }
@@ -89,6 +95,7 @@ mod tests {
     #[test]
     fn output_forms_are_read_and_others_refused() {
         assert_eq!("yaml".parse::<Format>(), Ok(Format::Yaml));
+        assert_eq!("p".parse::<Format>(), Ok(Format::P));
         assert!(matches!("jsonpath={.a}".parse::<Format>(), Ok(Format::JsonPath(_))));
         assert!(matches!("custom-columns=A:.a".parse::<Format>(), Ok(Format::Columns(_))));
         for bad in ["xml", "yaml=x", "jsonpath={.a", "custom-columns="] {
