@@ -64,6 +64,8 @@ pub struct Config {
     pub stop_grace: Duration,
     /// Time that all programs have when the master ends.
     pub shutdown_grace: Duration,
+    /// Time that a turn has to end when it is interrupted because it stalled, before its program is ended.
+    pub stall_grace: Duration,
     /// First pause after a failure; it doubles with each further one in a row, up to five minutes.
     pub failure_backoff: Duration,
     /// First pause after an iteration of a loop that ended at once without using a tool; doubles likewise.
@@ -92,6 +94,7 @@ impl Config {
             concurrency: 16,
             stop_grace: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(4),
+            stall_grace: Duration::from_secs(30),
             failure_backoff: Duration::from_secs(1),
             idle_backoff: Duration::from_millis(500),
             idle_below: Duration::from_secs(3),

@@ -27,5 +27,6 @@ mod master_process;
 mod messages;
 mod python_clients;
 mod readme;
+mod stalls;
 mod steer;
 mod support;

@@ -133,7 +133,7 @@ impl ClaudeStream {
             "informational" | "notification" => step.notice(text_or(&event["content"], &event["message"])),
             "background_tasks_changed" => {
                 self.open_tasks = event["tasks"].as_array().map_or(0, Vec::len);
-                step.events.push(BackendEvent::Heartbeat);
+                step.events.push(BackendEvent::Tasks { open: self.open_tasks });
             }
             "status"
             | "thinking_tokens"

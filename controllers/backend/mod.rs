@@ -171,6 +171,12 @@ pub enum BackendEvent {
     Activity,
     /// A sign of life that is no progress: a heartbeat of a running tool, a retry that was announced.
     Heartbeat,
+    /// How much goes on beyond the calls of tools: background shells, sub-agents. No progress by itself, but a reason
+    /// to be silent.
+    Tasks {
+        /// Tasks that have not ended.
+        open: usize,
+    },
     /// What was used since the last report. The caller records it.
     Usage {
         /// Tokens.

@@ -19,6 +19,7 @@ use super::driver::{Run, report};
 use super::messages::Inbox;
 use super::record::{Ending, StatusWriter, recount};
 use super::transcript::{Reader, Writer};
+use super::watch::Watch;
 use crate::backend::{Adoption, Backend, ProcessRef, Running, sweep};
 use crate::error::Result;
 
@@ -28,6 +29,7 @@ pub(super) struct Found {
     writer: Writer,
     status: StatusWriter,
     inbox: Inbox,
+    watch: Watch,
 }
 
 /// Looks for the program of an iteration that nobody runs, and takes it over. `None` when there is none.
@@ -81,7 +83,9 @@ pub(super) async fn find(
     let api = Api::namespaced(run.ctx.client.clone(), &iteration.namespace().unwrap_or_default());
     let mut status = StatusWriter::new(api, iteration);
     recount(&mut status.now, &records);
-    Ok(Some(Found { running, writer, status, inbox }))
+    let started = status.now.started_at.as_ref().map(|at| at.0);
+    let watch = run.watch().resumed(started, &records, run.ctx.now());
+    Ok(Some(Found { running, writer, status, inbox, watch }))
 }
 
 /// Whether a transcript was begun and has no end.
@@ -97,13 +101,13 @@ pub(super) async fn go_on(mut run: Run, found: Found) {
 }
 
 async fn follow(run: &mut Run, found: Found) -> Result<()> {
-    let Found { running, mut writer, mut status, mut inbox } = found;
+    let Found { running, mut writer, mut status, mut inbox, watch } = found;
     let name = run.iteration.name_any();
     let pid = running.process.as_ref().map(|process: &ProcessRef| process.pid);
     tracing::info!(iteration = %name, pid, "taken over from an earlier master");
     // Those that run already are not held up; new ones wait until there is room again.
     let permit = run.pace.room();
-    let (ending, told) = run.follow(running, &mut inbox, &mut writer, &mut status).await?;
+    let (ending, told) = run.follow(running, watch, &mut inbox, &mut writer, &mut status).await?;
     drop(permit);
     // What ended unseen, without a result, was cut off: not by anybody's wish, and by no fault of its own.
     let ending = match ending.reason.as_str() {

@@ -6,13 +6,12 @@
 //!
 //! The transcript is sealed before the final status is written, so that whoever sees the status finds the output.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gcluster_types::kinds::iteration::{IterationStatus, Phase, TranscriptSize};
 use gcluster_types::transcript::Entry;
-use gcluster_types::{Agent, Iteration, duration};
+use gcluster_types::{Agent, Iteration, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until};
@@ -24,12 +23,13 @@ use super::pace::Pace;
 use super::plan::StopReason;
 use super::record::{Ending, StatusWriter};
 use super::transcript::{Reader, Writer};
+use super::watch::{Overdue, Watch};
 use crate::Context;
 use crate::backend::{Backend, BackendEvent, Finished, Launch, Outcome, RetryClass, Running, StartError};
 use crate::control_loop::jittered;
 use crate::error::Result;
 use crate::informer::Index;
-use crate::report::excerpt;
+use crate::report::{Events, excerpt};
 
 /// Longest time that a record waits to be written.
 const FLUSH: Duration = Duration::from_millis(200);
@@ -142,7 +142,7 @@ impl Run {
         let launch = self.launch(status.now.session_id.clone().unwrap_or_default(), environment);
         let ended = match self.backend.start(launch).await {
             Err(error) => Ok((not_started(&error), true)),
-            Ok(running) => self.follow(running, &mut inbox, &mut writer, &mut status).await,
+            Ok(running) => self.follow(running, self.watch(), &mut inbox, &mut writer, &mut status).await,
         };
         drop(permit);
         let (ending, told) = ended?;
@@ -206,26 +206,25 @@ impl Run {
     pub(super) async fn follow(
         &mut self,
         mut running: Running,
+        mut watch: Watch,
         inbox: &mut Inbox,
         writer: &mut Writer,
         status: &mut StatusWriter,
     ) -> Result<(Ending, bool)> {
         status.now.process = running.process.clone();
         inbox.open(self.backend.capabilities(), self.ctx.now(), writer);
-        let ran = status.now.started_at.as_ref().map(|at| self.ctx.now().duration_since(at.0));
-        let mut watch = Watch::new(&self.agent, ran.and_then(|ran| ran.try_into().ok()).unwrap_or_default());
         let mut ending: Option<Ending> = None;
         let mut stop = self.claim.stop.clone();
         let (mut flush_at, mut counters_at) = (None::<Instant>, Instant::now());
         let result = loop {
-            let due = [watch.deadline().filter(|_| ending.is_none()), flush_at].into_iter().flatten().min();
+            let due = [watch.deadline(), flush_at].into_iter().flatten().min();
             let due = due.into_iter().chain(status.is_due().then_some(counters_at)).min();
             tokio::select! {
                 event = running.events.recv() => match event {
                     Some(BackendEvent::Done(finished)) => break Ok(Some(finished)),
                     None => break Ok(None),
                     Some(event) => {
-                        watch.saw(&event);
+                        watch.saw(&event, Instant::now());
                         inbox.saw(&event, self.ctx.now(), writer);
                         take(event, self.ctx.now(), writer, status);
                         if !writer.is_empty() {
@@ -238,15 +237,28 @@ impl Run {
                 _ = stop.wait_for(|asked| asked.is_some_and(|reason| reason != StopReason::Paused)), if ending.is_none() => {
                     let reason = (*self.claim.stop.borrow()).unwrap_or(StopReason::MasterShutdown);
                     ending = Some(Ending::interrupted(reason.reason()));
+                    watch.disarm();
                     self.end(&running, reason == StopReason::MasterShutdown);
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
-            if ending.is_none()
-                && let Some(over) = watch.over()
-            {
+            if let Some(overdue) = watch.check(Instant::now()) {
+                let notice = match &overdue {
+                    Overdue::Turn(_) => {
+                        running.control.interrupt();
+                        "the turn is interrupted, and the program ended if that does not help"
+                    }
+                    Overdue::Run(_) => {
+                        self.end(&running, false);
+                        "the program is ended"
+                    }
+                };
+                let (Overdue::Turn(over) | Overdue::Run(over)) = overdue;
+                let text = format!("{}: {notice}", over.error.as_deref().unwrap_or_default());
+                self.tell(&over.reason, &text);
+                writer.push(self.ctx.now(), Entry::Notice { text });
+                flush_at.get_or_insert(Instant::now() + FLUSH);
                 ending = Some(over);
-                self.end(&running, false);
             }
             if writer.is_full() || inbox.is_due() || flush_at.is_some_and(|at| at <= Instant::now()) {
                 flush_at = None;
@@ -279,78 +291,24 @@ impl Run {
         }
     }
 
+    /// The clocks of a run that begins now.
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(&self.agent, self.backend.capabilities(), self.ctx.config.stall_grace, Instant::now())
+    }
+
+    /// An Event about the iteration, without waiting.
+    fn tell(&self, reason: &str, text: &str) {
+        let events = Events::new(self.ctx.client.clone(), labels::MANAGER_EXECUTOR);
+        let (iteration, reason, text) = (self.iteration.clone(), reason.to_owned(), text.to_owned());
+        tokio::spawn(async move { events.warning(&iteration, &reason, &text, &text).await });
+    }
+
     /// Asks the program to end, without waiting: its events are still read.
     fn end(&self, running: &Running, shutdown: bool) {
         let config = &self.ctx.config;
         let grace = if shutdown { config.shutdown_grace } else { config.stop_grace };
         let control = running.control.clone();
         tokio::spawn(async move { control.stop(grace).await });
-    }
-}
-
-/// Timeouts of one run.
-struct Watch {
-    end: Option<Instant>,
-    stall: Option<Duration>,
-    progress: Instant,
-    tools: BTreeSet<String>,
-    limits: (String, String),
-}
-
-impl Watch {
-    /// Of a run that has lasted some time already.
-    fn new(agent: &Agent, ran: Duration) -> Self {
-        let limits = agent.spec.limits.clone().unwrap_or_default();
-        let read = |text: &Option<String>| text.as_deref().and_then(duration::parse);
-        let texts = (limits.iteration_timeout.clone(), limits.stall_timeout.clone());
-        Self {
-            end: read(&texts.0).and_then(|limit| Instant::now().checked_add(limit.saturating_sub(ran))),
-            stall: read(&texts.1),
-            progress: Instant::now(),
-            tools: BTreeSet::new(),
-            limits: (texts.0.unwrap_or_default(), texts.1.unwrap_or_default()),
-        }
-    }
-
-    /// Notes progress. A heartbeat is none; a tool is from its call to its answer.
-    fn saw(&mut self, event: &BackendEvent) {
-        match event {
-            BackendEvent::Heartbeat | BackendEvent::Steered { .. } => return,
-            BackendEvent::Record(Entry::Notice { .. }) => return,
-            BackendEvent::Record(Entry::ToolUse { id, .. }) => {
-                self.tools.insert(id.clone());
-            }
-            BackendEvent::Record(Entry::ToolResult { id, .. }) => {
-                self.tools.remove(id);
-            }
-            BackendEvent::Record(_)
-            | BackendEvent::Session { .. }
-            | BackendEvent::Activity
-            | BackendEvent::Usage { .. }
-            | BackendEvent::Done(_) => {}
-        }
-        self.progress = Instant::now();
-    }
-
-    fn stalls_at(&self) -> Option<Instant> {
-        self.stall.filter(|_| self.tools.is_empty()).and_then(|limit| self.progress.checked_add(limit))
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        [self.end, self.stalls_at()].into_iter().flatten().min()
-    }
-
-    fn over(&self) -> Option<Ending> {
-        let now = Instant::now();
-        if self.end.is_some_and(|at| at <= now) {
-            let message = format!("it ran longer than spec.limits.iterationTimeout ({})", self.limits.0);
-            return Some(Ending::failed("IterationTimeout", message));
-        }
-        if self.stalls_at().is_some_and(|at| at <= now) {
-            let message = format!("no text and no tool for spec.limits.stallTimeout ({})", self.limits.1);
-            return Some(Ending::failed("StallTimeout", message));
-        }
-        None
     }
 }
 
@@ -378,6 +336,7 @@ fn take(
         }
         BackendEvent::Activity
         | BackendEvent::Heartbeat
+        | BackendEvent::Tasks { .. }
         | BackendEvent::Steered { .. }
         | BackendEvent::Done(_) => {}
     }

@@ -28,6 +28,7 @@ mod reconcile;
 mod record;
 pub mod stats;
 mod transcript;
+mod watch;
 
 pub use count::THROTTLED;
 pub use messages::messages;

@@ -53,7 +53,7 @@ impl Backend for Obedient {
                     until: Timestamp::now().checked_add(Duration::from_secs(3_600)).ok(),
                     message: "limit".into(),
                 },
-                "hang" => loop {
+                "hang" | "hang idle" => loop {
                     if let Some(Command::Stop { .. }) = commands.next().await {
                         break Outcome::Interrupted { reason: "asked to".into() };
                     }
@@ -85,6 +85,7 @@ impl World {
         let mut config = Config::new("obedient", self.dir.path());
         config.failure_backoff = Duration::from_millis(40);
         config.idle_backoff = Duration::from_millis(40);
+        config.stall_grace = Duration::from_millis(40);
         let ctx = Context::new(self.api.client(), [Arc::new(Obedient) as Arc<dyn Backend>], config);
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(crate::run(ctx, async move { stopped.await.unwrap_or(()) }));
@@ -310,6 +311,28 @@ async fn an_iteration_timeout_ends_it_as_a_failure() {
     let first = world.phase("a.work.0", "Failed").await;
     assert_eq!(first["status"]["reason"], "IterationTimeout");
     world.phase("a.work.1", "Failed").await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stall_and_a_tool_that_takes_too_long_end_an_iteration_in_steps() {
+    let mut world = World::new(FakeApi::new());
+    let limits = json!({"limits": {"stallTimeout": "50ms", "toolTimeout": "60ms"}});
+    world.agent("silent", "(step \"work\" (loop work))", &[("work", "hang idle")], limits.clone());
+    world.agent("tool", "(step \"work\" (loop work))", &[("work", "hang")], limits);
+    world.start();
+    for (agent, reason) in [("silent", "StallTimeout"), ("tool", "ToolTimeout")] {
+        let name = format!("{agent}.work.0");
+        assert_eq!(world.phase(&name, "Failed").await["status"]["reason"], reason);
+        let records = world.api.transcript(&name);
+        let notices: Vec<_> = records.iter().filter(|r| r["type"] == "notice").collect();
+        assert!(notices[0]["text"].as_str().unwrap().contains("the turn is interrupted"), "{notices:?}");
+        assert!(notices[1]["text"].as_str().unwrap().ends_with("the program is ended"), "{notices:?}");
+        let status = world.status(agent, "a pause", |s| s["fruitlessIterations"].as_i64() >= Some(1)).await;
+        assert_eq!(condition(&status, "BackingOff"), "True Fruitless");
+        let told = |api: &FakeApi| api.all("events").into_iter().find(|e| e["reason"] == reason);
+        world.api.wait("an event about it", told).await;
+    }
     world.stop().await;
 }
 

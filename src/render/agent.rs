@@ -143,6 +143,9 @@ pub fn limits(agent: &Agent) -> String {
     if let Some(time) = &limits.stall_timeout {
         parts.push(format!("{time} without activity"));
     }
+    if let Some(time) = &limits.tool_timeout {
+        parts.push(format!("{time} per tool"));
+    }
     if let Some(n) = limits.max_concurrent_map_items {
         parts.push(format!("{n} map items at once"));
     }

@@ -188,10 +188,15 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     pub iteration_timeout: Option<String>,
-    /// Longest time without text or tool activity, such as `10m`. A running tool is activity.
+    /// Longest time without text or tool activity, such as `10m`; `none` or `0s`: any. A running tool is activity.
+    /// Default `15m`; of a backend that does not tell which tools run, what `toolTimeout` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[schemars(regex(pattern = r"^(none|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$"))]
     pub stall_timeout: Option<String>,
+    /// Longest time of one tool, such as `45m`; `none` or `0s`: any. Default `2h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(none|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$"))]
+    pub tool_timeout: Option<String>,
     /// Items of a `map` step that run at once. Default 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
