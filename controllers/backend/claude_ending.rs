@@ -138,7 +138,7 @@ fn class(result: &Value, hints: &Hints, message: &str) -> Class {
 }
 
 /// The reset time in texts such as `Claude AI usage limit reached|1767323045`.
-fn reset_in_text(text: &str) -> Option<Timestamp> {
+pub(crate) fn reset_in_text(text: &str) -> Option<Timestamp> {
     text.rsplit('|')
         .next()
         .filter(|_| text.contains('|'))

@@ -17,11 +17,14 @@ use super::{Outcome, RetryClass, describe_exit};
 pub(crate) fn judge(message: &str, thread: Option<&str>, zone: &TimeZone) -> Outcome {
     let (kind, message) = unwrapped(message);
     match class(kind.as_deref().unwrap_or_default(), &message) {
-        Class::Limit => {
-            Outcome::Throttled { until: lifted_at(&message, thread.and_then(begun), zone), message }
-        }
+        Class::Limit => Outcome::Throttled { until: limit_lifted(&message, thread, zone), message },
         Class::Failure(reason, retry) => Outcome::Failed { reason: reason.to_owned(), error: message, retry },
     }
+}
+
+/// When a usage limit is lifted, by what a sentence says in a thread with an id.
+pub(crate) fn limit_lifted(message: &str, thread: Option<&str>, zone: &TimeZone) -> Option<Timestamp> {
+    lifted_at(message, thread.and_then(begun), zone)
 }
 
 /// The outcome of a run whose turn has no end; with the last error that it told of.

@@ -47,9 +47,17 @@ pub(crate) trait Dialect: Send {
     fn is_idle(&self) -> bool {
         false
     }
+    /// How long the program may take to exit once its input was closed.
+    fn linger(&self) -> Duration {
+        LINGER
+    }
     /// The line that ends the running turn, where there is one.
     fn interrupt(&mut self) -> Option<String> {
         None
+    }
+    /// Keeps a message for later, when the program cannot take it now but will; it tells then.
+    fn holds(&mut self, _message: &SteerMessage) -> bool {
+        false
     }
     /// The line that begins to hand over a message; `None` when the program cannot take any.
     fn steer(&mut self, _message: &SteerMessage) -> Option<String> {
@@ -112,6 +120,16 @@ pub(crate) fn take_over(
     dialect: Box<dyn Dialect>,
     recorded: Recorded,
 ) -> Result<Running, StartError> {
+    take_over_talking(adoption, None, dialect, recorded)
+}
+
+/// The same, of a program that can be told more.
+pub(crate) fn take_over_talking(
+    adoption: &Adoption,
+    input: Option<(InputLines, AbortHandle)>,
+    dialect: Box<dyn Dialect>,
+    recorded: Recorded,
+) -> Result<Running, StartError> {
     let stdout = adoption.run_dir.join("stdout");
     let spool = Spool::open(&stdout)
         .map_err(|source| StartError::Io { step: format!("read {}", stdout.display()), source })?;
@@ -122,7 +140,7 @@ pub(crate) fn take_over(
         sweep::gone(&leader).await;
         recorded_exit(&run_dir)
     };
-    Ok(begin(&adoption.iteration_uid, reference, files, None, dialect, recorded, exit))
+    Ok(begin(&adoption.iteration_uid, reference, files, input, dialect, recorded, exit))
 }
 
 /// What a program writes.
@@ -207,7 +225,10 @@ impl Driver {
                     tokio::task::yield_now().await;
                 }
                 // Another turn may begin after the input was closed: then there is something to do again.
-                linger = self.dialect.is_idle().then(|| linger.unwrap_or_else(|| Instant::now() + LINGER));
+                linger = self
+                    .dialect
+                    .is_idle()
+                    .then(|| linger.unwrap_or_else(|| Instant::now() + self.dialect.linger()));
                 if linger.is_some() {
                     self.input = None;
                 }
@@ -313,6 +334,9 @@ impl Driver {
                 _ => self.hunted.signal_group(Signal::INT),
             },
             Command::Steer(message) => {
+                if self.input.is_some() && self.dialect.holds(&message) {
+                    return;
+                }
                 // Whoever writes to an input that is closed must learn that nobody will read it.
                 let line = self.input.as_ref().and_then(|_| self.dialect.steer(&message));
                 let state = if line.is_some() { SteerState::Queued } else { SteerState::Refused };

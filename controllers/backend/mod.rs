@@ -9,6 +9,12 @@
 //! writes `prompt` (first), `usage` (of every [`BackendEvent::Usage`]), `output` and `end` (of
 //! [`BackendEvent::Done`]); everything else comes ready-made as [`BackendEvent::Record`].
 
+pub mod acp;
+mod acp_ending;
+mod acp_sent;
+mod acp_stream;
+mod acp_update;
+mod acp_usage;
 pub mod claude;
 mod claude_ending;
 mod claude_entry;

@@ -46,14 +46,15 @@ impl Installed {
 
 /// What to start so that the program reads the prompt of the launch and leaves its exit status behind.
 pub(crate) fn with_prompt(launch: &Launch, program: PathBuf, args: Vec<OsString>) -> Program {
+    kept(launch, program, args, Input::Text(launch.prompt.clone()))
+}
+
+/// What to start so that the program leaves its exit status behind.
+pub(crate) fn kept(launch: &Launch, program: PathBuf, args: Vec<OsString>, input: Input) -> Program {
     let keeper = [OsStr::new("-c"), OsStr::new(EXIT_KEEPER), exit_file(&launch.run_dir).as_os_str()]
         .map(OsString::from);
-    Program {
-        path: "/bin/sh".into(),
-        args: keeper.into_iter().chain([program.into()]).chain(args).collect(),
-        env: Vec::new(),
-        input: Input::Text(launch.prompt.clone()),
-    }
+    let args = keeper.into_iter().chain([program.into()]).chain(args).collect();
+    Program { path: "/bin/sh".into(), args, env: Vec::new(), input }
 }
 
 #[cfg(test)]

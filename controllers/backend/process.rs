@@ -4,7 +4,8 @@
 //! run_dir (0700) ── stdin   FIFO that the master keeps open, or a file
 //!                ├─ stdout  grows; the master reads along
 //!                ├─ stderr  its end is quoted when the program fails
-//!                └─ exit    the exit status of a `command`, for a later master
+//!                ├─ exit    the exit status, for a later master, of a program that was started by a shell
+//!                └─ sent    what an input that is held was given
 //! ```
 //!
 //! The program leads a process group of its own. Nothing of it is connected to the master but the FIFO, so a
@@ -46,6 +47,8 @@ pub(crate) struct Program {
 pub(crate) enum Input {
     /// Lines, as long as the master keeps it open.
     Open,
+    /// Lines, also from a later master: it does not end when this one is killed, and what was sent is on record.
+    Held,
     /// This text and then its end.
     Text(String),
 }
@@ -70,6 +73,28 @@ impl InputLines {
         // The writer goes away only when the pipe is broken; the program's end is reported elsewhere.
         let _ = self.0.send(line);
     }
+}
+
+/// Where everything is recorded that an input which is held was given, before it is given.
+pub(crate) fn sent_file(run_dir: &Path) -> PathBuf {
+    run_dir.join("sent")
+}
+
+/// The writing end of an input that is held: of a new program, or of one that an earlier master started.
+pub(crate) fn hold_input(run_dir: &Path) -> io::Result<(InputLines, AbortHandle)> {
+    let mut sent = OpenOptions::new().append(true).create(true).mode(0o600).open(sent_file(run_dir))?;
+    let mut writer = pipe::OpenOptions::new().read_write(true).open_sender(run_dir.join("stdin"))?;
+    let (sender, mut lines) = mpsc::unbounded_channel::<String>();
+    let writing = tokio::spawn(async move {
+        while let Some(mut line) = lines.recv().await {
+            line.push('\n');
+            let recorded = io::Write::write_all(&mut sent, line.as_bytes());
+            if recorded.is_err() || writer.write_all(line.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok((InputLines(sender), writing.abort_handle()))
 }
 
 /// Starts a program for a launch.
@@ -206,6 +231,14 @@ fn open_input(path: &Path, input: Input) -> io::Result<(Stdio, Option<(InputLine
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             io::Write::write_all(&mut file, text.as_bytes())?;
             Ok((File::open(path)?.into(), None))
+        }
+        Input::Held => {
+            let run_dir = path.parent().unwrap_or(Path::new("."));
+            remove_if_there(&sent_file(run_dir))?;
+            mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?;
+            // A program that holds the writing end itself never comes to the end.
+            let reader = OpenOptions::new().read(true).write(true).open(path)?;
+            Ok((reader.into(), Some(hold_input(run_dir)?)))
         }
         Input::Open => {
             mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?;

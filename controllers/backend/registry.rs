@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Backend;
+use super::acp::AcpBackend;
 use super::claude::ClaudeBackend;
 use super::codex::CodexBackend;
 use super::command::CommandBackend;
@@ -19,6 +20,7 @@ impl Backends {
     /// All that gcluster comes with.
     pub fn standard() -> Backends {
         Backends::default()
+            .with(Arc::new(AcpBackend))
             .with(Arc::new(ClaudeBackend::default()))
             .with(Arc::new(CodexBackend::default()))
             .with(Arc::new(CommandBackend))
@@ -56,7 +58,7 @@ mod tests {
     #[test]
     fn the_standard_backends_are_found_by_their_names() {
         let backends = Backends::standard();
-        assert_eq!(backends.names(), ["claude", "codex", "command", "rehearsal"]);
+        assert_eq!(backends.names(), ["acp", "claude", "codex", "command", "rehearsal"]);
         for name in backends.names() {
             assert_eq!(backends.get(name).unwrap().name(), name);
         }

@@ -17,6 +17,7 @@ use super::{BackendEvent, Finished, Outcome};
 pub(super) struct Case {
     pub(super) name: String,
     pub(super) args: Vec<String>,
+    pub(super) model: Option<String>,
     pub(super) stdout: Vec<u8>,
     pub(super) exit: Exit,
 }
@@ -32,7 +33,8 @@ pub(super) fn cases(program: &str) -> Vec<Case> {
         exit.stopped = about["stopped"] == true;
         let args = about["args"].as_array().into_iter().flatten().map(|arg| arg.as_str().unwrap().to_owned());
         let stdout = std::fs::read(dir.join(format!("{name}.ndjson"))).unwrap();
-        cases.push(Case { name: name.clone(), args: args.collect(), stdout, exit });
+        let model = about["model"].as_str().map(str::to_owned);
+        cases.push(Case { name: name.clone(), args: args.collect(), model, stdout, exit });
     }
     assert!(cases.len() > 3, "{program} has recordings");
     cases

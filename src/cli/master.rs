@@ -58,6 +58,8 @@ pub(crate) struct MasterArgs {
 /// A backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Backend {
+    /// The program that each agent names, which speaks the Agent Client Protocol.
+    Acp,
     /// The claude CLI.
     Claude,
     /// The codex CLI.
@@ -72,6 +74,7 @@ impl Backend {
     /// Its name in objects.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Backend::Acp => "acp",
             Backend::Claude => "claude",
             Backend::Codex => "codex",
             Backend::Command => "command",
