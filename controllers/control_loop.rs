@@ -1,4 +1,4 @@
-//! How a controller runs: watch agents, queue, reconcile with bounded concurrency, retry with jitter.
+//! How a controller runs: queue, reconcile with bounded concurrency, retry with jitter.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -6,38 +6,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use gcluster_types::Agent;
-use kube::Api;
 use kube::ResourceExt;
 use kube::runtime::controller::{self, Action, ReconcileRequest};
-use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
 
 use crate::Context;
 use crate::error::Error;
 
-/// Agents to look at for another reason than a change of their own.
+/// Agents to look at: those that changed, and those of which something else did.
 pub(crate) type Triggers = Pin<Box<dyn Stream<Item = ObjectRef<Agent>> + Send>>;
 
-/// Runs `reconcile` for every agent that changes or that `triggers` names, until the stream is dropped.
+/// Runs `reconcile` for every agent that `triggers` names, until the stream is dropped.
 ///
+/// What triggers again within `settle` is one reconcile, `settle` after the last: what belongs together comes together.
 /// Two reconciles of one agent never overlap. A failed one is tried again, later each time.
-pub(crate) async fn run<R>(ctx: &Context, controller: &'static str, triggers: Triggers, reconcile: R)
-where
+pub(crate) async fn run<R>(
+    ctx: &Context,
+    controller: &'static str,
+    agents: Store<Agent>,
+    triggers: Triggers,
+    settle: Duration,
+    reconcile: R,
+) where
     R: Fn(Arc<Agent>) -> BoxFuture<'static, Result<Action, Error>> + Send + Sync + 'static,
 {
-    let (reader, writer) = reflector::store();
-    let agents = watcher(Api::<Agent>::all(ctx.client.clone()), watcher::Config::default());
-    let own = reflector::reflector(writer, agents.default_backoff())
-        .touched_objects()
-        .map_ok(|agent| ReconcileRequest::from(ObjectRef::from_obj(&agent)));
-    let related = triggers.map(|agent| Ok(ReconcileRequest::from(agent)));
-    let queue = futures::stream::select(own.boxed(), related.boxed());
+    let queue = triggers.map(|agent| Ok::<_, watcher::Error>(ReconcileRequest::from(agent)));
     let failures: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
     let reset = failures.clone();
     let reconcile = Arc::new(reconcile);
-    let config = controller::Config::default().concurrency(ctx.config.concurrency);
+    let config = controller::Config::default().concurrency(ctx.config.concurrency).debounce(settle);
     let run = controller::applier(
         move |agent: Arc<Agent>, _: Arc<()>| {
             let (reconcile, reset) = (reconcile.clone(), reset.clone());
@@ -59,7 +59,7 @@ where
             Action::requeue(error.retry_after(*attempts))
         },
         Arc::new(()),
-        reader,
+        agents,
         queue,
         config,
     );

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::agents::Agents;
 use crate::executor::{Executor, messages};
 use crate::informer::Index;
 use crate::{Context, collector, revision};
@@ -12,15 +13,17 @@ const RECORDING: Duration = Duration::from_secs(3);
 /// Runs all controllers until `shutdown`, then ends every iteration with grace, all at the same time, and
 /// returns when their ends are recorded, within about eight seconds.
 pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
+    let agents = Agents::new(ctx.client.clone());
     let iterations = Index::default();
     let messages = messages();
-    let executor = Executor::new(ctx.clone(), iterations.clone(), messages.clone());
+    let executor = Executor::new(ctx.clone(), agents.clone(), iterations.clone(), messages.clone());
     let limit = ctx.config.shutdown_grace + RECORDING;
     let loops = async {
         tokio::join!(
-            revision::run(ctx.clone(), iterations.clone()),
+            agents.follow(),
+            revision::run(ctx.clone(), &agents, iterations.clone()),
             executor.run(),
-            collector::run(ctx.clone(), iterations, messages)
+            collector::run(ctx.clone(), &agents, iterations, messages)
         );
     };
     tokio::select! {

@@ -33,6 +33,8 @@ struct State {
     objects: BTreeMap<Id, Value>,
     log: Vec<(u64, &'static str, Id, Value)>,
     transcripts: HashMap<Id, (Vec<String>, bool)>,
+    /// Requests so far: `PATCH iterations/status`, `GET agents`, `WATCH agents`.
+    calls: BTreeMap<String, usize>,
 }
 
 /// How long a [`FakeApi::mortal_client`] lives.
@@ -110,6 +112,11 @@ impl FakeApi {
 
     pub(crate) fn all(&self, resource: &str) -> Vec<Value> {
         self.state().objects.iter().filter(|(id, _)| id.0 == resource).map(|(_, o)| o.clone()).collect()
+    }
+
+    /// How many requests there were, by verb and resource.
+    pub(crate) fn calls(&self) -> BTreeMap<String, usize> {
+        self.state().calls.clone()
     }
 
     pub(crate) fn transcript(&self, name: &str) -> Vec<Value> {
@@ -191,7 +198,11 @@ impl FakeApi {
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
             rest => ("", rest),
         };
-        if query.get("watch").map(String::as_str) == Some("true") {
+        let watches = query.get("watch").map(String::as_str) == Some("true");
+        let verb = if watches { "WATCH" } else { parts.method.as_str() };
+        let subresource = rest.get(2).map(|part| format!("/{part}")).unwrap_or_default();
+        *self.state().calls.entry(format!("{verb} {}{subresource}", rest[0])).or_default() += 1;
+        if watches {
             return self.watch(rest[0], &query);
         }
         let value = || serde_json::from_slice::<Value>(&body).unwrap_or(Value::Null);

@@ -5,13 +5,16 @@
 //! POST …/iterations/NAME/transcript?expect=N[&seal=true]  appends whole lines; {"records":N,"bytes":N}
 //! ```
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
 use gcluster_store::{AppendError, Key};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use crate::Api;
 use crate::kinds::Kind;
@@ -93,12 +96,25 @@ fn sized(records: u64, bytes: u64) -> Response {
 fn uid(api: &Api, kind: &Kind, namespace: &str, name: &str) -> ApiResult<String> {
     let entry = api.store().get(&Key::new(&kind.store_resource, namespace, name));
     let entry = entry.ok_or_else(|| ApiError::not_found(kind, name))?;
-    let object: Value =
+    let object: Named<'_> =
         serde_json::from_slice(&entry.value).map_err(|error| ApiError::internal(error.to_string()))?;
-    match object.pointer("/metadata/uid").and_then(Value::as_str) {
-        Some(uid) => Ok(uid.to_owned()),
+    match object.metadata.uid {
+        Some(uid) => Ok(uid.into_owned()),
         None => Err(ApiError::internal(format!("the iteration {name:?} has no uid"))),
     }
+}
+
+/// All of an object that matters here. The rest is passed over without being taken apart.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    metadata: Uid<'a>,
+}
+
+#[derive(Deserialize)]
+struct Uid<'a> {
+    #[serde(borrow)]
+    uid: Option<Cow<'a, str>>,
 }
 
 fn refused(kind: &Kind, name: &str, error: AppendError) -> ApiError {

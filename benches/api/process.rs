@@ -21,10 +21,16 @@ pub(crate) struct Master {
 
 impl Master {
     pub(crate) fn start(dir: &Path) -> Result<Master, Failure> {
+        Self::start_with(dir, &[])
+    }
+
+    /// With further arguments.
+    pub(crate) fn start_with(dir: &Path, args: &[&str]) -> Result<Master, Failure> {
         let started = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_gcluster"))
             .args(["master", "--addr", "127.0.0.1:0", "--backend", "rehearsal", "--data-dir"])
             .arg(dir)
+            .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
@@ -54,6 +60,15 @@ impl Master {
         let status = std::fs::read_to_string(path).unwrap_or_default();
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
         kib.and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+    }
+
+    /// Threads and open files.
+    pub(crate) fn handles(&self) -> (usize, usize) {
+        let count = |what: &str| {
+            let entries = std::fs::read_dir(format!("/proc/{}/{what}", self.child.id()));
+            entries.map_or(0, Iterator::count)
+        };
+        (count("task"), count("fd"))
     }
 
     pub(crate) fn stop(mut self) -> Result<(), Failure> {

@@ -22,6 +22,7 @@ use gcluster_types::{Iteration, Message};
 use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind};
 
+use crate::agents::Agents;
 use crate::informer::Index;
 use crate::{Context, error};
 
@@ -29,13 +30,18 @@ use crate::{Context, error};
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped. `iterations` and `messages` are only read: the executor keeps them up to date.
-pub async fn run(ctx: Context, iterations: Index<Iteration>, messages: Index<Message>) {
+pub(crate) async fn run(
+    ctx: Context,
+    agents: &Agents,
+    iterations: Index<Iteration>,
+    messages: Index<Message>,
+) {
     let collecting = async {
         if !is_kubernetes(&ctx.client).await {
             tokio::join!(garbage::run(ctx.clone()), namespaces::run(ctx.clone()));
         }
     };
-    tokio::join!(collecting, retention::run(ctx.clone(), iterations, messages));
+    tokio::join!(collecting, retention::run(ctx.clone(), agents, iterations, messages));
 }
 
 /// A Kubernetes cluster has a garbage collector and a namespace controller of its own.

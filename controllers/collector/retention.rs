@@ -13,17 +13,26 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 
 use crate::Context;
+use crate::agents::Agents;
 use crate::control_loop::{self, jittered};
 use crate::error::{Error, Result};
 use crate::informer::Index;
 
 /// Messages that came to their end, kept for each agent.
 const MESSAGES: usize = 100;
+/// What changes within this time is looked at once.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// Runs until it is dropped. An agent is looked at whenever its status counts another iteration.
-pub(super) async fn run(ctx: Context, iterations: Index<Iteration>, messages: Index<Message>) {
+pub(super) async fn run(
+    ctx: Context,
+    agents: &Agents,
+    iterations: Index<Iteration>,
+    messages: Index<Message>,
+) {
     let shared = ctx.clone();
-    control_loop::run(&ctx, "collector", futures::stream::pending().boxed(), move |agent| {
+    let triggers = agents.triggers(|agent| agent.resource_version(), |_| {}).boxed();
+    control_loop::run(&ctx, "collector", agents.store(), triggers, SETTLE, move |agent| {
         let (ctx, iterations, messages) = (shared.clone(), iterations.clone(), messages.clone());
         Box::pin(async move {
             forget(&ctx, &messages, &agent).await?;

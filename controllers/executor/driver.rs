@@ -44,6 +44,8 @@ pub(super) struct Run {
     pub(super) pace: Pace,
     pub(super) agent: Arc<Agent>,
     pub(super) iteration: Iteration,
+    /// This process has just recorded it, so nothing was begun in its name.
+    pub(super) is_new: bool,
     pub(super) prompt: String,
     pub(super) backend: Arc<dyn Backend>,
     /// Told of the end before the claim is given back, so that nobody takes the iteration for a leftover.
@@ -90,10 +92,15 @@ impl Run {
                 reason => return self.unwanted(reason).await,
             },
         };
-        // What was read may be old: the object decides.
         let api: Api<Iteration> =
             Api::namespaced(self.ctx.client.clone(), &self.iteration.namespace().unwrap_or_default());
-        let Some(fresh) = super::record::read(&api, &self.iteration).await? else { return Ok(()) };
+        let fresh = match self.is_new {
+            // Nobody else writes it; whether it was deleted meanwhile the append of the prompt tells.
+            true => self.iterations.of(&self.agent).into_iter().find(|it| it.uid() == self.iteration.uid()),
+            // What was read may be old: the object decides.
+            false => super::record::read(&api, &self.iteration).await?.map(Arc::new),
+        };
+        let Some(fresh) = fresh else { return Ok(()) };
         let status = fresh.status.clone().unwrap_or_default();
         if status.phase != Phase::Pending || status.session_id.is_some() || self.claim.stop.borrow().is_some()
         {
@@ -110,7 +117,10 @@ impl Run {
         let reader = Reader::new(self.ctx.client.clone(), &fresh);
         let mut writer = Writer::at(reader.clone(), &TranscriptSize::default());
         // A master that ended between this record and the next step left it behind: it stands for this run too.
-        let (there, reopened) = reader.reopen().await?;
+        let (there, reopened) = match self.is_new {
+            true => (Vec::new(), Writer::at(reader.clone(), &TranscriptSize::default())),
+            false => reader.reopen().await?,
+        };
         let recorded = there.into_iter().find_map(|record| match record.entry {
             Entry::Prompt { text } => Some(text),
             _ => None,
@@ -215,7 +225,9 @@ impl Run {
         inbox.open(self.backend.capabilities(), self.ctx.now(), writer);
         let mut ending: Option<Ending> = None;
         let mut stop = self.claim.stop.clone();
-        let (mut flush_at, mut counters_at) = (None::<Instant>, Instant::now());
+        // Which process it is is recorded at once, so that it can be taken over.
+        let first = if running.process.is_some() { Duration::ZERO } else { COUNTERS };
+        let (mut flush_at, mut counters_at) = (None::<Instant>, Instant::now() + first);
         let result = loop {
             let due = [watch.deadline(), flush_at].into_iter().flatten().min();
             let due = due.into_iter().chain(status.is_due().then_some(counters_at)).min();

@@ -35,6 +35,8 @@ pub use messages::messages;
 pub use reconcile::Executor;
 
 #[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
 mod plan_tests;

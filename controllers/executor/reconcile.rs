@@ -21,6 +21,7 @@ use super::pace::Pace;
 use super::plan::{Observed, Plan, StopReason, plan};
 use super::{adoption, record, transcript};
 use crate::Context;
+use crate::agents::Agents;
 use crate::backend::{Backend, Unavailable, sweep};
 use crate::control_loop::{self, jittered};
 use crate::error::{Error, Result};
@@ -49,6 +50,8 @@ const FIELDS: &[&str] = &[
 
 /// How long an agent that does not change is left alone.
 const IDLE: Duration = Duration::from_secs(3_600);
+/// What belongs together comes within this time: an iteration is recorded, starts, and is seen to run.
+const SETTLE: Duration = Duration::from_millis(20);
 /// Outputs that are kept at hand, in bytes, of all agents.
 const CACHE_BYTES: usize = 32 << 20;
 
@@ -60,6 +63,7 @@ pub struct Executor {
 
 struct Shared {
     ctx: Context,
+    agents: Agents,
     revisions: Index<AgentRevision>,
     iterations: Index<Iteration>,
     events: Events,
@@ -71,13 +75,30 @@ struct Shared {
 
 impl Executor {
     /// An executor that keeps `iterations` and `messages` up to date.
-    pub fn new(ctx: Context, iterations: Index<Iteration>, messages: Index<Message>) -> Self {
+    pub(crate) fn new(
+        ctx: Context,
+        agents: Agents,
+        iterations: Index<Iteration>,
+        messages: Index<Message>,
+    ) -> Self {
         let events = Events::new(ctx.client.clone(), labels::MANAGER_EXECUTOR);
         let pace = Pace::new(ctx.config.clone());
         let revisions = Index::default();
         let (live, outputs) = (Live::new(), Mutex::default());
         let post = Post::new(ctx.clone(), messages, iterations.clone(), live.clone());
-        Self { shared: Arc::new(Shared { ctx, revisions, iterations, events, live, post, pace, outputs }) }
+        Self {
+            shared: Arc::new(Shared {
+                ctx,
+                agents,
+                revisions,
+                iterations,
+                events,
+                live,
+                post,
+                pace,
+                outputs,
+            }),
+        }
     }
 
     /// Runs until it is dropped. Iterations that run go on; [`Executor::close`] ends them.
@@ -98,15 +119,18 @@ impl Executor {
             let post = post.clone();
             move |agent| post.wake((agent.namespace.clone().unwrap_or_default(), agent.name.clone()))
         });
-        let ctx = shared.ctx.clone();
-        let agents = control_loop::run(&ctx, "executor", triggers.boxed(), move |agent| {
+        let (ctx, agents, live) = (shared.ctx.clone(), shared.agents.store(), shared.live.clone());
+        let gone = move |agent: &Agent| live.forget(&agent.uid().unwrap_or_default());
+        let own = shared.agents.triggers(|agent| agent.resource_version(), gone);
+        let triggers = futures::stream::select(own.boxed(), triggers).boxed();
+        let reconciling = control_loop::run(&ctx, "executor", agents, triggers, SETTLE, move |agent| {
             let shared = shared.clone();
             Box::pin(async move {
                 shared.post.wake((agent.namespace().unwrap_or_default(), agent.name_any()));
                 shared.reconcile(agent).await
             })
         });
-        tokio::join!(agents, post.run());
+        tokio::join!(reconciling, post.run());
     }
 
     /// Ends every iteration that runs and waits until all is recorded, at most `limit`.
@@ -122,30 +146,34 @@ impl Executor {
 }
 
 impl Shared {
+    /// Acts on what was seen, which may be old: a write that comes too late is refused, and tried again on what is
+    /// there by then.
     async fn reconcile(self: Arc<Self>, cached: Arc<Agent>) -> Result<Action> {
         self.iterations.ready().await;
         self.revisions.ready().await;
+        let agent = self.agents.newest(&cached);
+        let done = self.look(&agent).await;
+        if done.as_ref().is_err_and(Error::is_race) {
+            self.agents.read(&agent).await?;
+        }
+        done
+    }
+
+    async fn look(self: &Arc<Self>, agent: &Arc<Agent>) -> Result<Action> {
         let agents: Api<Agent> =
-            Api::namespaced(self.ctx.client.clone(), &cached.namespace().unwrap_or_default());
-        let name = cached.name_any();
-        let read = agents.get_opt(&name).await.map_err(Error::api(format!("read Agent {name}")))?;
-        let Some(agent) = read else {
-            self.live.forget(&cached.uid().unwrap_or_default());
-            return Ok(Action::await_change());
-        };
-        let agent = Arc::new(agent);
-        let environment = environment::resolve(&self.ctx.client, &agent).await?.err();
+            Api::namespaced(self.ctx.client.clone(), &agent.namespace().unwrap_or_default());
+        let environment = environment::resolve(&self.ctx.client, agent).await?.err();
         let (mut plan, backend) = loop {
-            let (plan, backend) = self.plan(&agent, environment.as_ref());
+            let (plan, backend) = self.plan(agent, environment.as_ref());
             for (uid, reason) in &plan.stops {
                 self.live.stop(uid, *reason);
             }
             if let Some(iteration) = &plan.needs {
-                self.load(&agent, iteration).await?;
+                self.load(agent, iteration).await?;
             } else if plan.leftovers.is_empty() && plan.unwanted.is_empty() {
                 break (plan, backend);
             } else {
-                self.clear(&agent, &plan).await?;
+                self.clear(agent, &plan).await?;
             }
         };
         if environment.is_some() {
@@ -153,7 +181,7 @@ impl Shared {
             let soon = jittered(environment::RECHECK);
             plan.look_again = plan.look_again.map(|at| at.min(soon));
         }
-        self.act(&agents, &agent, plan, backend).await
+        self.act(&agents, agent, plan, backend).await
     }
 
     fn plan(&self, agent: &Agent, missing: Option<&Unavailable>) -> (Plan, Option<Arc<dyn Backend>>) {
@@ -198,7 +226,7 @@ impl Shared {
         backend: Option<Arc<dyn Backend>>,
     ) -> Result<Action> {
         if let Some(wanted) = plan.finalizer {
-            set_finalizer(agents, agent, wanted).await?;
+            set_finalizer(agents, agent, wanted).await?.into_iter().for_each(|now| self.agents.observe(now));
             return Ok(Action::requeue(jittered(IDLE)));
         }
         if agent.metadata.deletion_timestamp.is_some() {
@@ -207,13 +235,22 @@ impl Shared {
         let old = agent.status.clone().unwrap_or_default();
         let written =
             write_status(agents, agent, labels::MANAGER_EXECUTOR, FIELDS, &old, &plan.status).await?;
-        if written.is_some() {
+        let is_current = written.is_some();
+        if let Some(written) = written {
+            self.agents.observe(written);
             for note in &plan.notes {
                 if note.warning {
                     self.events.warning(&**agent, note.reason, &note.action, &note.message).await;
                 } else {
                     self.events.normal(&**agent, note.reason, &note.action, &note.message).await;
                 }
+            }
+        }
+        // A write that was taken says that the agent was as it was seen. Without one it is asked for.
+        if !plan.starts.is_empty() && !is_current {
+            let now = self.agents.read(agent).await?;
+            if now.is_none_or(|now| now.resource_version() != agent.resource_version()) {
+                return Ok(Action::requeue(Duration::ZERO));
             }
         }
         if let Some(backend) = backend {
@@ -242,9 +279,9 @@ impl Shared {
         let owner = agent.uid().unwrap_or_default();
         let params =
             PostParams { field_manager: Some(labels::MANAGER_EXECUTOR.into()), ..PostParams::default() };
-        let iteration =
+        let (iteration, is_new) =
             match api.create(&params, &iteration).await.map_err(Error::api(format!("create {name}"))) {
-                Ok(created) => created,
+                Ok(created) => (created, true),
                 Err(error) if error.code() == Some(409) => {
                     let there =
                         api.get_opt(&name).await.map_err(Error::api(format!("read Iteration {name}")))?;
@@ -259,7 +296,7 @@ impl Shared {
                     if phase(&there) != Default::default() || there.spec.execution != execution {
                         return Err(error);
                     }
-                    there
+                    (there, false)
                 }
                 Err(error) => return Err(error),
             };
@@ -274,6 +311,7 @@ impl Shared {
             pace: self.pace.clone(),
             agent: agent.clone(),
             iteration,
+            is_new,
             prompt: start.prompt,
             backend: backend.clone(),
             iterations: self.iterations.clone(),
@@ -299,6 +337,7 @@ impl Shared {
             pace: self.pace.clone(),
             agent: agent.clone(),
             iteration: iteration.clone(),
+            is_new: false,
             prompt: String::new(),
             backend: backend.clone(),
             iterations: self.iterations.clone(),
@@ -403,7 +442,7 @@ fn new_iteration(agent: &Agent, revision: &str, execution: i64, start: &Start) -
     iteration
 }
 
-async fn set_finalizer(agents: &Api<Agent>, agent: &Agent, wanted: bool) -> Result<()> {
+async fn set_finalizer(agents: &Api<Agent>, agent: &Agent, wanted: bool) -> Result<Option<Agent>> {
     let mut finalizers: Vec<String> = agent.finalizers().to_vec();
     finalizers.retain(|name| name != labels::EXECUTOR_FINALIZER);
     if wanted {
@@ -415,7 +454,7 @@ async fn set_finalizer(agents: &Api<Agent>, agent: &Agent, wanted: bool) -> Resu
     let name = agent.name_any();
     match agents.patch(&name, &params, &Patch::Merge(patch)).await {
         // Gone: there is nothing left to protect.
-        Err(error) if !wanted && crate::error::api_code(&error) == Some(404) => Ok(()),
-        other => other.map(drop).map_err(Error::api(format!("set the finalizer of Agent {name}"))),
+        Err(error) if !wanted && crate::error::api_code(&error) == Some(404) => Ok(None),
+        other => other.map(Some).map_err(Error::api(format!("set the finalizer of Agent {name}"))),
     }
 }

@@ -93,11 +93,9 @@ impl StatusWriter {
         Self { api, name: iteration.name_any(), written, now: status }
     }
 
-    /// Whether anything but the size of the transcript is new.
+    /// Whether anything is new. The size of the transcript is set only when it is written, and is no reason to.
     pub(super) fn is_due(&self) -> bool {
-        let mut now = self.now.clone();
-        now.transcript.clone_from(&self.written.transcript);
-        now != self.written
+        self.now != self.written
     }
 
     /// Writes. There is no other writer, so the last word counts.

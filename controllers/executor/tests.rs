@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::backend::{
-    Backend, BackendEvent, Capabilities, Command, Control, Finished, Launch, Outcome, RetryClass, Running,
-    StartError, Unavailable,
+    Backend, BackendEvent, Backends, Capabilities, Command, Control, Finished, Launch, Outcome, RetryClass,
+    Running, StartError, Unavailable,
 };
 use crate::testing::FakeApi;
 use crate::{Config, Context};
@@ -70,29 +70,31 @@ impl Backend for Obedient {
     }
 }
 
-struct World {
-    api: FakeApi,
+pub(super) struct World {
+    pub(super) api: FakeApi,
     dir: tempfile::TempDir,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl World {
-    fn new(api: FakeApi) -> Self {
+    pub(super) fn new(api: FakeApi) -> Self {
         Self { api, dir: tempfile::tempdir().unwrap(), running: None }
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         let mut config = Config::new("obedient", self.dir.path());
         config.failure_backoff = Duration::from_millis(40);
         config.idle_backoff = Duration::from_millis(40);
         config.stall_grace = Duration::from_millis(40);
-        let ctx = Context::new(self.api.client(), [Arc::new(Obedient) as Arc<dyn Backend>], config);
+        let rehearsal = Backends::standard().get("rehearsal").unwrap();
+        let ctx =
+            Context::new(self.api.client(), [Arc::new(Obedient) as Arc<dyn Backend>, rehearsal], config);
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(crate::run(ctx, async move { stopped.await.unwrap_or(()) }));
         self.running = Some((stop, task));
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         let (stop, task) = self.running.take().unwrap();
         stop.send(()).unwrap();
         task.await.unwrap();
@@ -106,7 +108,7 @@ impl World {
         drop(stop);
     }
 
-    fn agent(&self, name: &str, steps: &str, methods: &[(&str, &str)], more: Value) {
+    pub(super) fn agent(&self, name: &str, steps: &str, methods: &[(&str, &str)], more: Value) {
         let methods: serde_json::Map<String, Value> = methods
             .iter()
             .map(|(method, body)| {
@@ -134,7 +136,7 @@ impl World {
             .await
     }
 
-    async fn status(&self, agent: &str, what: &str, check: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn status(&self, agent: &str, what: &str, check: impl Fn(&Value) -> bool) -> Value {
         self.api.wait(what, |api| api.get("agents", agent).filter(|o| check(&o["status"]))).await["status"]
             .clone()
     }
@@ -377,7 +379,7 @@ async fn a_missing_backend_burns_no_iteration_and_says_what_to_do() {
                 && condition(s, "Progressing") == "True UnknownBackend"
         })
         .await;
-    assert!(status["conditions"].to_string().contains("spec.backend.name to one of: obedient"));
+    assert!(status["conditions"].to_string().contains("spec.backend.name to one of: obedient, rehearsal"));
     assert_eq!(status["runState"], "pending");
     assert!(world.api.all("iterations").is_empty());
     world.api.apply("agents", json!({"metadata": {"name": "a"}, "spec": {"backend": null}}));

@@ -9,4 +9,4 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
-pub use reconcile::run;
+pub(crate) use reconcile::run;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use gcluster_types::conditions::READY;
 use gcluster_types::{Agent, AgentRevision, Iteration, labels};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::controller::Action;
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use super::plan::{self, Observed, Plan, plan};
 use crate::Context;
+use crate::agents::Agents;
 use crate::control_loop::{self, jittered};
 use crate::error::{Error, Result};
 use crate::informer::Index;
@@ -26,19 +28,35 @@ const FIELDS: &[&str] =
 const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Runs until it is dropped. `iterations` is only read: the executor keeps it up to date.
-pub async fn run(ctx: Context, iterations: Index<Iteration>) {
+pub(crate) async fn run(ctx: Context, agents: &Agents, iterations: Index<Iteration>) {
     let revisions = Index::<AgentRevision>::default();
-    let triggers = revisions.follow(Api::all(ctx.client.clone()), |_| {});
+    let related = revisions.follow(Api::all(ctx.client.clone()), |_| {});
+    let triggers =
+        futures::stream::select(agents.triggers(relevant, |_| {}).boxed(), related.boxed()).boxed();
     let events = Events::new(ctx.client.clone(), labels::MANAGER_REVISION);
-    let shared = Arc::new(Shared { ctx: ctx.clone(), revisions, iterations, events });
-    control_loop::run(&ctx, "revision", triggers.boxed(), move |agent| {
+    let known = agents.clone();
+    let shared = Arc::new(Shared { ctx: ctx.clone(), agents: known, revisions, iterations, events });
+    control_loop::run(&ctx, "revision", agents.store(), triggers, Duration::ZERO, move |agent| {
         Box::pin(reconcile(shared.clone(), agent))
     })
     .await;
 }
 
+/// What the plan depends on. An iteration that ends, which the totals tell, may have been the last one of a revision
+/// that is to go.
+fn relevant(agent: &Agent) -> impl PartialEq + Send + use<> {
+    let status = agent.status.clone().unwrap_or_default();
+    let kept = usize::try_from(agent.spec.revision_history_limit).unwrap_or(usize::MAX);
+    let ended = (status.revisions.len() > kept).then_some(status.iterations);
+    let ready = status.conditions.into_iter().find(|condition| condition.type_ == READY);
+    let metadata = (agent.metadata.generation, agent.metadata.deletion_timestamp.clone());
+    let ids = (status.observed_generation, status.stable_id, status.digest, status.current_revision);
+    (metadata, ids, status.revisions, status.execution_digest, ended, ready)
+}
+
 struct Shared {
     ctx: Context,
+    agents: Agents,
     revisions: Index<AgentRevision>,
     iterations: Index<Iteration>,
     events: Events,
@@ -50,15 +68,9 @@ async fn reconcile(shared: Arc<Shared>, cached: Arc<Agent>) -> Result<Action> {
     if cached.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let namespace = cached.namespace().unwrap_or_default();
-    let agents: Api<Agent> = Api::namespaced(shared.ctx.client.clone(), &namespace);
-    let Some(agent) = agents
-        .get_opt(&cached.name_any())
-        .await
-        .map_err(Error::api(format!("read Agent {}", cached.name_any())))?
-    else {
-        return Ok(Action::await_change());
-    };
+    let Some(agent) = shared.agents.read(&cached).await? else { return Ok(Action::await_change()) };
+    let agents: Api<Agent> =
+        Api::namespaced(shared.ctx.client.clone(), &agent.namespace().unwrap_or_default());
     let revisions = shared.revisions.of(&agent);
     let in_use: BTreeSet<String> =
         shared.iterations.of(&agent).iter().map(|iteration| iteration.spec.revision.clone()).collect();
@@ -89,7 +101,8 @@ async fn act(shared: &Shared, agents: &Api<Agent>, agent: &Agent, plan: Plan) ->
     }
     let old = agent.status.clone().unwrap_or_default();
     let written = write_status(agents, agent, labels::MANAGER_REVISION, FIELDS, &old, &plan.status).await?;
-    if let (Some((reason, note)), true) = (plan.refused, written.is_some()) {
+    let told = written.map(|written| shared.agents.observe(written));
+    if let (Some((reason, note)), Some(())) = (plan.refused, told) {
         shared.events.warning(agent, reason, reason, note).await;
     }
     for name in &plan.remove {
