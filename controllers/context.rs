@@ -10,6 +10,10 @@ use kube::Client;
 
 use crate::backend::Backend;
 
+/// Makes the variables with which the programs of an agent reach the master, from its namespace, name and uid: who it
+/// is decides what they may do.
+pub type Access = Arc<dyn Fn(&str, &str, &str) -> Vec<(String, String)> + Send + Sync>;
+
 /// Everything that comes from outside. Clones share it.
 #[derive(Clone)]
 pub struct Context {
@@ -20,6 +24,7 @@ pub struct Context {
     /// Settings.
     pub config: Arc<Config>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    access: Option<Access>,
 }
 
 impl Context {
@@ -31,7 +36,20 @@ impl Context {
             backends: Arc::new(backends),
             config: Arc::new(config),
             clock: Arc::new(Timestamp::now),
+            access: None,
         }
+    }
+
+    /// The same, with programs that can reach the master.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.access = Some(access);
+        self
+    }
+
+    /// With what the programs of an agent reach the master; nothing where they cannot.
+    pub fn access(&self, namespace: &str, name: &str, uid: &str) -> Vec<(String, String)> {
+        self.access.as_ref().map(|access| access(namespace, name, uid)).unwrap_or_default()
     }
 
     /// The same with another clock.

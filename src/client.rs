@@ -6,10 +6,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use futures::{AsyncBufRead, AsyncBufReadExt as _};
 use http::{Method, Request, Uri};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::DEFAULT_ADDR;
 use crate::exit::{Failure, Kind, Result};
@@ -37,6 +39,64 @@ pub struct Target {
     pub kubeconfig_named: bool,
     /// `--token`.
     pub token: Option<String>,
+    /// What the environment says; then no kubeconfig is read.
+    pub given: Option<Given>,
+}
+
+impl Target {
+    /// True when the user, or whoever started the program, names the master.
+    pub fn is_named(&self) -> bool {
+        self.server.is_some() || self.kubeconfig_named || self.given.is_some()
+    }
+}
+
+/// A master that the environment names, as that of an agent's programs does.
+#[derive(Clone)]
+pub struct Given {
+    /// `GCLUSTER_SERVER`.
+    pub server: String,
+    /// `GCLUSTER_TOKEN`.
+    pub token: Option<String>,
+    /// `GCLUSTER_CA`.
+    pub ca: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Given").field("server", &self.server).field("ca", &self.ca).finish_non_exhaustive()
+    }
+}
+
+impl Given {
+    /// The same as a kubeconfig.
+    fn kubeconfig(&self) -> Result<Kubeconfig> {
+        let authority = self.ca.as_ref().map(|path| {
+            let pem = std::fs::read(path).map_err(|error| {
+                Failure::failed(format!(
+                    "cannot read the certificate authority {} that GCLUSTER_CA names: {error}",
+                    path.display()
+                ))
+            });
+            pem.map(|pem| BASE64_STANDARD.encode(pem))
+        });
+        let server = server_url("GCLUSTER_SERVER", &self.server, self.ca.is_some())?;
+        let mut cluster = json!({"server": server.to_string()});
+        if let Some(authority) = authority.transpose()? {
+            cluster["certificate-authority-data"] = authority.into();
+        }
+        let mut user = json!({});
+        if let Some(token) = &self.token {
+            user["token"] = token.as_str().into();
+        }
+        let config = json!({
+            "clusters": [{"name": "given", "cluster": cluster}],
+            "users": [{"name": "given", "user": user}],
+            "contexts": [{"name": "given", "context": {"cluster": "given", "user": "given"}}],
+            "current-context": "given",
+        });
+        serde_json::from_value(config)
+            .map_err(|error| Failure::failed(format!("cannot use GCLUSTER_SERVER: {error}")))
+    }
 }
 
 /// An open way to one master.
@@ -77,7 +137,10 @@ impl Connection {
     pub async fn open(target: &Target) -> Result<Self> {
         // Another provider may already be installed by a test in the same process; either will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let kubeconfig = read_kubeconfig(target)?;
+        let kubeconfig = match &target.given {
+            Some(given) => Some(given.kubeconfig()?),
+            None => read_kubeconfig(target)?,
+        };
         let mut config = match (kubeconfig, &target.server) {
             (Some(kubeconfig), server) => {
                 let mut config =
@@ -85,7 +148,9 @@ impl Connection {
                         .await
                         .map_err(|error| bad_kubeconfig(target, &error))?;
                 if let Some(server) = server {
-                    config.cluster_url = server_url(server, true)?;
+                    config.cluster_url = server_url("--server", server, true)?;
+                }
+                if target.given.is_some() || server.is_some() {
                     if config.cluster_url.scheme_str() == Some("http") && !is_loopback(&config.cluster_url) {
                         // The token of this machine's master must not cross a network in the clear.
                         config.auth_info.token = None;
@@ -93,7 +158,7 @@ impl Connection {
                 }
                 config
             }
-            (None, Some(server)) => kube::Config::new(server_url(server, false)?),
+            (None, Some(server)) => kube::Config::new(server_url("--server", server, false)?),
             (None, None) => {
                 return Err(Failure::unreachable(DEFAULT_ADDR)
                     .cause(format!("no master has written {} yet", target.kubeconfig.display())));
@@ -223,14 +288,16 @@ fn read_kubeconfig(target: &Target) -> Result<Option<Kubeconfig>> {
 }
 
 fn bad_kubeconfig(target: &Target, error: &dyn std::error::Error) -> Failure {
-    let mut failure =
-        Failure::failed(format!("cannot use the kubeconfig {}: {error}", target.kubeconfig.display()));
+    let mut failure = Failure::failed(match &target.given {
+        Some(given) => format!("cannot use GCLUSTER_SERVER {:?} with GCLUSTER_CA: {error}", given.server),
+        None => format!("cannot use the kubeconfig {}: {error}", target.kubeconfig.display()),
+    });
     failure.causes = chain(error);
     failure
 }
 
 /// `http://…`, `https://…` or a bare `host:port`, which means https when a CA to check it with is known.
-fn server_url(text: &str, ca_known: bool) -> Result<Uri> {
+fn server_url(from: &str, text: &str, ca_known: bool) -> Result<Uri> {
     let full = match (text.contains("://"), ca_known) {
         (true, _) => text.to_owned(),
         (false, true) => format!("https://{text}"),
@@ -239,10 +306,10 @@ fn server_url(text: &str, ca_known: bool) -> Result<Uri> {
     let uri: Uri = full
         .trim_end_matches('/')
         .parse()
-        .map_err(|error| Failure::usage(format!("--server {text:?} is not a URL: {error}")))?;
+        .map_err(|error| Failure::usage(format!("{from} {text:?} is not a URL: {error}")))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(_)) => Ok(uri),
-        _ => Err(Failure::usage(format!("--server {text:?} must look like https://127.0.0.1:43252"))),
+        _ => Err(Failure::usage(format!("{from} {text:?} must look like https://127.0.0.1:43252"))),
     }
 }
 
@@ -293,6 +360,7 @@ mod tests {
             kubeconfig: kubeconfig.into(),
             kubeconfig_named: false,
             token: None,
+            given: None,
         }
     }
 
@@ -327,9 +395,9 @@ mod tests {
 
     #[test]
     fn server_forms_are_read() {
-        assert_eq!(server_url("127.0.0.1:1", true).unwrap().to_string(), "https://127.0.0.1:1/");
-        assert_eq!(server_url("127.0.0.1:1", false).unwrap().to_string(), "http://127.0.0.1:1/");
-        assert_eq!(server_url("ftp://x", true).unwrap_err().kind, Kind::Usage);
+        assert_eq!(server_url("--server", "127.0.0.1:1", true).unwrap().to_string(), "https://127.0.0.1:1/");
+        assert_eq!(server_url("--server", "127.0.0.1:1", false).unwrap().to_string(), "http://127.0.0.1:1/");
+        assert_eq!(server_url("--server", "ftp://x", true).unwrap_err().kind, Kind::Usage);
         assert!(is_loopback(&"http://[::1]:5".parse().unwrap()));
         assert!(!is_loopback(&"http://example.org".parse().unwrap()));
     }

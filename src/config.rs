@@ -1,13 +1,69 @@
 //! Where things are: the data directory, the kubeconfig in it, the default address.
 //!
-//! The only place of the command line that asks the environment for paths.
+//! The only place of the command line that asks the environment for paths and for the master.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Failure, Result};
 
 /// Address that the master listens on unless told otherwise.
 pub const DEFAULT_ADDR: &str = "127.0.0.1:43252";
+
+/// What the environment says of the master that is meant and of who asks. An agent's programs are given it by their
+/// master. What is empty counts as absent.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// `GCLUSTER_SERVER`: URL of the master.
+    pub server: Option<String>,
+    /// `GCLUSTER_TOKEN`: the bearer token for that server.
+    pub token: Option<String>,
+    /// `GCLUSTER_CA`: file with the certificate authority of that server.
+    pub ca: Option<PathBuf>,
+    /// `GCLUSTER_KUBECONFIG`.
+    pub kubeconfig: Option<PathBuf>,
+    /// `GCLUSTER_DATA_DIR`.
+    pub data_dir: Option<PathBuf>,
+    /// `GCLUSTER_NAMESPACE`: where to work unless told otherwise.
+    pub namespace: Option<String>,
+    /// `GCLUSTER_AGENT`: the agent whose program this is.
+    pub agent: Option<String>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn read() -> Self {
+        Self::of(|name| std::env::var_os(name))
+    }
+
+    /// Those of another environment.
+    pub fn of(value: impl Fn(&str) -> Option<OsString>) -> Self {
+        let path = |name: &str| value(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let text = |name: &str| path(name).and_then(|value| value.into_os_string().into_string().ok());
+        Self {
+            server: text("GCLUSTER_SERVER"),
+            token: text("GCLUSTER_TOKEN"),
+            ca: path("GCLUSTER_CA"),
+            kubeconfig: path("GCLUSTER_KUBECONFIG"),
+            data_dir: path("GCLUSTER_DATA_DIR"),
+            namespace: text("GCLUSTER_NAMESPACE"),
+            agent: text("GCLUSTER_AGENT"),
+        }
+    }
+}
+
+/// Who sits at this terminal, for other people to read; never empty.
+pub fn person() -> String {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    ["USER", "LOGNAME"].iter().find_map(|name| set(name)).unwrap_or_else(|| {
+        let uid = rustix::process::getuid().as_raw();
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        match host.trim() {
+            "" => format!("uid-{uid}"),
+            host => format!("uid-{uid}@{host}"),
+        }
+    })
+}
 
 /// The data directory: `--data-dir` or `GCLUSTER_DATA_DIR`, else `$XDG_STATE_HOME/gcluster`, else
 /// `~/.local/state/gcluster`. Always absolute.

@@ -131,11 +131,14 @@ impl Failure {
             failure.hints.push("leave these fields out, or take them over with --force-conflicts".into());
         }
         match (status.code, status.reason.as_str()) {
+            (401, _) if failure.message.contains("does not exist any more") => {}
             (401, _) => failure.hints.push(
                 "the token was not accepted: use the kubeconfig that this master wrote (`gcluster kubeconfig`)"
                     .into(),
             ),
-            (403, _) => failure.hints.push("this token may only read".into()),
+            (403, _) if failure.message.contains("system:serviceaccount:") => failure.hints.push(
+                "this is a program of an agent: what it may not do itself it can ask for, with `gcluster send AGENT TEXT`".into(),
+            ),
             _ => {}
         }
         failure

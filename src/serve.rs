@@ -6,6 +6,7 @@
 //! ```
 //! Starting goes the first way, stopping the second. Tests embed a master with [`start`].
 
+mod access;
 mod line;
 
 use std::net::SocketAddr;
@@ -204,6 +205,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         audit,
         ..listen::Options::default()
     };
+    let access = access::access(security.clone(), address, &data_dir);
     let server = Part::start("server", |ending| async move {
         if let Err(error) = listen::serve(listener, api, security, options, ending.wait()).await {
             tracing::error!(%error, "the server ended");
@@ -212,7 +214,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     if let Some(damaged) = &opened.damaged {
         report_damage(&client, damaged).await;
     }
-    let context = context(client, &data_dir, &config.backend, config.max_running);
+    let context = context(client, &data_dir, &config.backend, config.max_running).with_access(access);
     let controllers = Part::start("controllers", |ending| gcluster_controllers::run(context, ending.wait()));
     Ok(Handle { address, kubeconfig, store, controllers, server, persistence })
 }

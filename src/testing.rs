@@ -85,6 +85,7 @@ impl Canned {
             kubeconfig: "/nonexistent".into(),
             kubeconfig_named: false,
             token: None,
+            given: None,
         };
         Self { asked, connection: Connection::open(&target).await.unwrap() }
     }

@@ -29,4 +29,5 @@ mod python_clients;
 mod readme;
 mod stalls;
 mod steer;
+mod supervision;
 mod support;

@@ -1,16 +1,17 @@
 //! What the server says of itself: version, health, metrics, discovery, OpenAPI, and who asks.
 
+mod review;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::discovery::{self, Aggregated};
 use crate::identity::Identity;
 use crate::read::encoded;
 use crate::status::{ApiError, ApiResult};
-use crate::write::{MAX_OBJECT, seconds};
+use crate::write::MAX_OBJECT;
 use crate::{Api, negotiate, openapi};
 
 /// One page.
@@ -84,6 +85,11 @@ impl Page {
         matches!(self, Self::AccessReview | Self::RulesReview | Self::WhoAmI)
     }
 
+    /// May this caller see it? The numbers of the whole master are none of an agent's business.
+    pub(crate) fn is_for(&self, identity: &Identity) -> bool {
+        !(*self == Self::Metrics && matches!(identity, Identity::Agent(_)))
+    }
+
     /// True for what is answered without a token.
     pub(crate) fn is_public(&self) -> bool {
         matches!(self, Self::Version | Self::Live | Self::Ready)
@@ -94,7 +100,7 @@ impl Page {
 pub(crate) async fn answer(
     api: &Api,
     page: Page,
-    identity: Identity,
+    identity: &Identity,
     request: Request<Body>,
 ) -> ApiResult<Response> {
     let posted = page.is_review();
@@ -105,6 +111,13 @@ pub(crate) async fn answer(
     };
     if !expected {
         return Err(ApiError::method_not_allowed());
+    }
+    if !page.is_for(identity) {
+        let (user, rights) = (identity.user(), identity.rights());
+        return Err(ApiError::forbidden(format!(
+            "User {user:?} cannot get path {:?}: {rights}",
+            page.name()
+        )));
     }
     let registry = &*api.registry();
     let document = match page {
@@ -118,7 +131,7 @@ pub(crate) async fn answer(
             return match api.store().healthy() {
                 Ok(()) => Ok(text("ok", "text/plain; charset=utf-8")),
                 // Without a token the reason, which may hold a path, is nobody's business.
-                Err(_) if identity == Identity::Anonymous => {
+                Err(_) if *identity == Identity::Anonymous => {
                     Err(ApiError::unavailable("the disk refuses writes"))
                 }
                 Err(reason) => Err(ApiError::unavailable(format!("the disk refuses writes: {reason}"))),
@@ -156,18 +169,13 @@ pub(crate) async fn answer(
             .ok_or_else(ApiError::no_such_path)?,
         Page::AccessReview => {
             let review = body(request).await?;
-            return encoded(StatusCode::CREATED, &access(identity, review), false);
+            return encoded(StatusCode::CREATED, &review::access(api, identity, review), false);
         }
-        Page::RulesReview => return encoded(StatusCode::CREATED, &rules(identity), false),
-        Page::WhoAmI => {
-            let now = seconds(Timestamp::now());
-            let review = json!({
-                "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1",
-                "metadata": {"creationTimestamp": now},
-                "status": {"userInfo": {"username": identity.user(), "groups": identity.groups()}},
-            });
-            return encoded(StatusCode::CREATED, &review, false);
+        Page::RulesReview => {
+            let review = body(request).await?;
+            return encoded(StatusCode::CREATED, &review::rules(api, identity, &review), false);
         }
+        Page::WhoAmI => return encoded(StatusCode::CREATED, &review::who(identity), false),
     };
     encoded(StatusCode::OK, &document, false)
 }
@@ -217,55 +225,4 @@ fn discovered(document: &Value, form: Aggregated) -> ApiResult<Response> {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }
     Ok(response)
-}
-
-/// Everything that the caller may do; the same in all namespaces.
-fn rules(identity: Identity) -> Value {
-    let all = identity.may("create");
-    let verbs = if all { json!(["*"]) } else { json!(["get", "list", "watch"]) };
-    let mut rules = vec![json!({"verbs": verbs, "apiGroups": ["*"], "resources": ["*"]})];
-    if !all {
-        // Rules only add up, so what a viewer may see of the core group is named: everything but Secrets.
-        let core = ["configmaps", "events", "namespaces", "services"];
-        let groups = ["gcluster.dev", "events.k8s.io", "coordination.k8s.io", "apiextensions.k8s.io"];
-        rules = vec![
-            json!({"verbs": verbs, "apiGroups": groups, "resources": ["*"]}),
-            json!({"verbs": verbs, "apiGroups": [""], "resources": core}),
-        ];
-    }
-    json!({
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
-        "metadata": {}, "spec": {},
-        "status": {
-            // A viewer may see the kinds of users too, whose groups are not listed here.
-            "incomplete": !all,
-            "resourceRules": rules,
-            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}],
-        },
-    })
-}
-
-fn access(identity: Identity, mut review: Value) -> Value {
-    let verb = review
-        .pointer("/spec/resourceAttributes/verb")
-        .or(review.pointer("/spec/nonResourceAttributes/verb"));
-    let verb = verb.and_then(Value::as_str).unwrap_or_default().to_owned();
-    let asked = |field: &str| {
-        let path = format!("/spec/resourceAttributes/{field}");
-        review.pointer(&path).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let status = match identity.may_on(&verb, &asked("group"), &asked("resource")) {
-        true => json!({"allowed": true}),
-        false => {
-            let why = format!("{} may only get, list and watch, and no secrets", identity.user());
-            json!({"allowed": false, "reason": why})
-        }
-    };
-    if !review.is_object() {
-        review = json!({});
-    }
-    review["apiVersion"] = "authorization.k8s.io/v1".into();
-    review["kind"] = "SelfSubjectAccessReview".into();
-    review["status"] = status;
-    review
 }

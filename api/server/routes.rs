@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::audit::Wrote;
-use crate::identity::Identity;
+use crate::identity::{Asked, Identity};
 use crate::kinds::Kind;
 use crate::negotiate::{self, Accepted, coding};
 use crate::query::{Query, decode};
@@ -116,7 +116,7 @@ pub(crate) fn router(api: Api) -> axum::Router {
 
 async fn handle(State(api): State<Api>, mut request: Request<Body>) -> Response {
     let started = Instant::now();
-    let identity = request.extensions().get::<Identity>().copied().unwrap_or(Identity::Master);
+    let identity = request.extensions().get::<Identity>().cloned().unwrap_or(Identity::Master);
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let path = request.uri().path().to_owned();
     let gzip = request.method() == Method::GET && coding::takes_gzip(request.headers());
@@ -126,14 +126,14 @@ async fn handle(State(api): State<Api>, mut request: Request<Body>) -> Response 
         Err(error) => ("", String::new(), Err(error)),
         Ok(Target::Info(page)) => {
             let name = page.name();
-            ("get", name.to_owned(), info::answer(&api, page, identity, request).await)
+            ("get", name.to_owned(), info::answer(&api, page, &identity, request).await)
         }
         Ok(Target::Resource(place)) => {
             let verb = verb(request.method(), &place, &query);
             let resource = place.kind.qualified();
             let deprecation = place.kind.custom.deprecation.clone();
-            let result = match permit(identity, verb, &place) {
-                Ok(()) => resource_answer(&api, identity, verb, place, &query, request).await,
+            let result = match permit(&identity, verb, &place) {
+                Ok(()) => resource_answer(&api, &identity, verb, place, &query, request).await,
                 Err(error) => Err(error),
             };
             let result = match deprecation {
@@ -159,29 +159,38 @@ async fn handle(State(api): State<Api>, mut request: Request<Body>) -> Response 
     response
 }
 
-/// A read-only caller changes nothing.
-fn permit(identity: Identity, verb: &str, place: &Place) -> ApiResult<()> {
-    if identity.may_on(verb, &place.kind.group, &place.kind.plural) || verb.is_empty() {
+/// Refuses what a caller may not do, and says what it may.
+fn permit(identity: &Identity, verb: &str, place: &Place) -> ApiResult<()> {
+    let asked = Asked {
+        verb,
+        group: &place.kind.group,
+        resource: &place.kind.plural,
+        subresource: place.subresource.as_deref().unwrap_or_default(),
+        namespace: place.namespace.as_deref(),
+        name: place.name.as_deref().unwrap_or_default(),
+    };
+    if identity.may(&asked) || verb.is_empty() {
         return Ok(());
     }
     let kind = &place.kind;
-    let name = place.name.as_deref().unwrap_or_default();
+    let name = asked.name;
     let scope = match &place.namespace {
         Some(namespace) => format!("in the namespace {namespace:?}"),
         None => "at the cluster scope".into(),
     };
     let why = format!(
-        "User {:?} cannot {verb} resource {:?} in API group {:?} {scope}",
+        "User {:?} cannot {verb} resource {:?} in API group {:?} {scope}: {}",
         identity.user(),
-        kind.plural,
-        kind.group
+        asked.named(),
+        kind.group,
+        identity.rights()
     );
     Err(ApiError::forbidden_object(kind, name, &why))
 }
 
 async fn resource_answer(
     api: &Api,
-    identity: Identity,
+    identity: &Identity,
     verb: &'static str,
     place: Place,
     query: &Query,
@@ -247,9 +256,14 @@ async fn resource_answer(
             warned(response, &warnings)
         }
         "create" => {
-            let (object, twice) = negotiate::parse_strictly(&media, &bytes)?;
+            let (mut object, twice) = negotiate::parse_strictly(&media, &bytes)?;
             write.duplicates = twice;
-            let done = write::create(api, write, object).await?;
+            let remarks = match identity {
+                Identity::Agent(agent) => agent.admit(&kind, &mut object)?,
+                _ => Vec::new(),
+            };
+            let mut done = write::create(api, write, object).await?;
+            done.warnings.extend(remarks);
             written(&kind, crd::settled(api, &kind, dry_run, done).await?, accepted)
         }
         "update" => {

@@ -5,9 +5,11 @@
 //! ca.crt ca.key        made once, pinned in the kubeconfig
 //! admin.token          may do everything
 //! viewer.token         may get, list and watch
+//! agents.key           signs the tokens of agents
 //! kubeconfig           server, CA, admin token
 //! ```
 
+mod agents;
 mod certificate;
 mod files;
 mod guard;
@@ -23,6 +25,8 @@ use rustls::ServerConfig;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
+
+use agents::AgentTokens;
 
 use crate::identity::Identity;
 pub(crate) use guard::guarded;
@@ -68,6 +72,7 @@ pub struct Security {
     admin: Arc<str>,
     admin_digest: [u8; 32],
     viewer_digest: [u8; 32],
+    agents: AgentTokens,
 }
 
 impl std::fmt::Debug for Security {
@@ -97,7 +102,9 @@ impl Security {
         let tls = certificates.config().map_err(unusable)?;
         let admin = token(&data_dir.join("admin.token"))?;
         let viewer = token(&data_dir.join("viewer.token"))?;
+        let agents = AgentTokens::open(data_dir)?;
         Ok(Self {
+            agents,
             tls: Arc::new(tls),
             certificates,
             admin_digest: digest(&admin),
@@ -111,18 +118,11 @@ impl Security {
     /// # Errors
     /// When it cannot be written.
     pub fn write_kubeconfig(&self, data_dir: &Path, addr: SocketAddr) -> std::io::Result<PathBuf> {
-        let mut reach = addr;
-        if addr.ip().is_unspecified() {
-            reach.set_ip(match addr {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            });
-        }
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "gcluster", "cluster": {
-                "server": format!("https://{reach}"),
+                "server": url(addr),
                 // Clients on this machine would only spend time on it.
                 "disable-compression": true,
                 "certificate-authority-data": BASE64_STANDARD.encode(self.certificates.ca_pem()),
@@ -158,16 +158,40 @@ impl Security {
         self.certificates.has_name(name)
     }
 
-    /// Whose token this is; none when nobody's. Takes the same time for every wrong one.
+    /// Whose token this is; none when nobody's. Takes the same time for every wrong one. Whether an agent still
+    /// exists is another question.
     pub(crate) fn identify(&self, token: &str) -> Option<Identity> {
         let digest = digest(token);
         let (admin, viewer) = (equal(&digest, &self.admin_digest), equal(&digest, &self.viewer_digest));
         match (admin, viewer) {
             (true, _) => Some(Identity::Admin),
             (_, true) => Some(Identity::Viewer),
-            _ => None,
+            _ => self.agents.recognise(token).map(|agent| Identity::Agent(Arc::new(agent))),
         }
     }
+
+    /// The token of one life of one agent: for its programs, and nobody else. It counts as long as an agent with
+    /// this uid exists.
+    pub fn agent_token(&self, namespace: &str, name: &str, uid: &str) -> String {
+        self.agents.issue(namespace, name, uid)
+    }
+
+    /// The file with the certificate authority that the server's certificate is of.
+    pub fn authority_file(data_dir: &Path) -> PathBuf {
+        data_dir.join("ca.crt")
+    }
+}
+
+/// The URL under which programs of this machine reach a master that listens on `addr`.
+pub fn url(addr: SocketAddr) -> String {
+    let mut reach = addr;
+    if addr.ip().is_unspecified() {
+        reach.set_ip(match addr {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("https://{reach}")
 }
 
 /// Digests are compared, so that not even the length of a token shows.

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::mask::Mask;
 use super::process::{InputLines, Process, recorded_exit, tail};
 use super::recorded::Recorded;
 use super::spool::{Line, Spool};
@@ -107,7 +108,8 @@ pub(crate) fn drive(
         StartError::Io { step: format!("read {}", process.stdout.display()), source }
     })?;
     let (mut child, reference) = (process.child, process.reference);
-    let files = Files { spool, stderr: process.stderr };
+    let mask = Mask::of(&launch.access);
+    let files = Files { spool: spool.masked(mask.clone()), stderr: process.stderr, mask };
     let input = process.input.zip(process.writer);
     let exit = async move { child.wait().await.ok() };
     Ok(begin(&launch.iteration_uid, reference, files, input, dialect, Recorded::default(), exit))
@@ -133,7 +135,8 @@ pub(crate) fn take_over_talking(
     let stdout = adoption.run_dir.join("stdout");
     let spool = Spool::open(&stdout)
         .map_err(|source| StartError::Io { step: format!("read {}", stdout.display()), source })?;
-    let files = Files { spool, stderr: adoption.run_dir.join("stderr") };
+    let mask = adoption.mask.clone();
+    let files = Files { spool: spool.masked(mask.clone()), stderr: adoption.run_dir.join("stderr"), mask };
     let reference = adoption.process.clone().unwrap_or_default();
     let (leader, run_dir) = (reference.clone(), adoption.run_dir.clone());
     let exit = async move {
@@ -147,6 +150,7 @@ pub(crate) fn take_over_talking(
 struct Files {
     spool: Spool,
     stderr: PathBuf,
+    mask: Mask,
 }
 
 fn begin(
@@ -175,6 +179,7 @@ fn begin(
         input,
         writer,
         stderr: files.stderr,
+        mask: files.mask,
         events: sender,
         queue: VecDeque::new(),
         recorded,
@@ -194,6 +199,7 @@ struct Driver {
     input: Option<InputLines>,
     writer: Option<AbortHandle>,
     stderr: PathBuf,
+    mask: Mask,
     events: mpsc::Sender<BackendEvent>,
     queue: VecDeque<BackendEvent>,
     recorded: Recorded,
@@ -409,7 +415,7 @@ impl Driver {
         if !ended.left.is_empty() {
             step.notice(format!("processes {:?} could not be killed within 5 s", ended.left));
         }
-        let exit = Exit { status: ended.status, stderr: tail(&self.stderr), stopped };
+        let exit = Exit { status: ended.status, stderr: self.mask.hide_text(tail(&self.stderr)), stopped };
         let finished = self.dialect.finish(&exit, &mut step);
         step.events.push(BackendEvent::Done(finished));
         self.take(step);

@@ -29,6 +29,7 @@ mod drive;
 mod evidence;
 mod json_lines;
 mod local_time;
+mod mask;
 mod one_shot;
 mod process;
 mod recorded;
@@ -58,6 +59,7 @@ use tokio::sync::mpsc;
 
 pub use control::{Command, Commands, Control, SteerError, SteerMessage, USER};
 pub use evidence::Evidence;
+pub use mask::{Mask, TOKEN};
 pub use registry::Backends;
 
 /// A program that executes prompts.
@@ -104,8 +106,8 @@ pub struct Capabilities {
     pub process: bool,
 }
 
-/// Everything that one run needs.
-#[derive(Debug, Clone, Default)]
+/// Everything that one run needs. Its `Debug` names variables and leaves their values out.
+#[derive(Clone, Default)]
 pub struct Launch {
     /// `metadata.uid` of the Iteration; every process of the run carries it in its environment.
     pub iteration_uid: String,
@@ -125,12 +127,35 @@ pub struct Launch {
     pub model: Option<String>,
     /// `spec.backend.args`.
     pub args: Vec<String>,
-    /// `spec.backend.env`; wins over what the backend sets.
+    /// With what the program reaches the master: `GCLUSTER_SERVER`, `GCLUSTER_TOKEN` and the like.
+    pub access: Vec<(String, String)>,
+    /// `spec.backend.env`; wins over all that is set besides, but for the mark of the iteration.
     pub env: Vec<(String, String)>,
     /// `spec.backend.permissionMode`.
     pub permission_mode: Option<String>,
     /// Session id (a UUID), chosen and recorded before the start.
     pub session_id: String,
+}
+
+impl std::fmt::Debug for Launch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = |variables: &[(String, String)]| -> Vec<String> {
+            variables.iter().map(|(name, _)| name.clone()).collect()
+        };
+        f.debug_struct("Launch")
+            .field("iteration", &format_args!("{}/{}", self.namespace, self.iteration_name))
+            .field("iteration_uid", &self.iteration_uid)
+            .field("agent", &self.agent)
+            .field("run_dir", &self.run_dir)
+            .field("working_directory", &self.working_directory)
+            .field("model", &self.model)
+            .field("args", &self.args)
+            .field("access", &names(&self.access))
+            .field("env", &names(&self.env))
+            .field("permission_mode", &self.permission_mode)
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A run that an earlier master started, with what is known of it.
@@ -148,6 +173,8 @@ pub struct Adoption {
     pub recorded: Vec<Entry>,
     /// Messages that may have been handed to it and that no record tells of.
     pub messages: Vec<SteerMessage>,
+    /// What of its output must not be shown.
+    pub mask: Mask,
 }
 
 /// A run that was started.

@@ -116,9 +116,11 @@ pub(crate) async fn spawn(launch: &Launch, program: Program) -> Result<Process, 
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_private(name)) {
         command.env_remove(name);
     }
-    command.envs(program.env).envs(launch.env.iter().cloned());
+    command.envs(program.env).envs(launch.access.iter().cloned());
     command.env("GCLUSTER_AGENT", &launch.agent).env("GCLUSTER_NAMESPACE", &launch.namespace);
-    command.env("GCLUSTER_ITERATION", &launch.iteration_name).env(PROCESS_MARK, &launch.iteration_uid);
+    command.env("GCLUSTER_ITERATION", &launch.iteration_name).envs(launch.env.iter().cloned());
+    // Nothing overrides it: by it the processes are found.
+    command.env(PROCESS_MARK, &launch.iteration_uid);
     let output = |path: &Path| {
         create_private(path).map_err(io_error(format!("make the program's output {}", path.display())))
     };

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use super::mask::Mask;
 use super::wake::FileWatch;
 
 /// Longest line that is kept. Of a longer one only the length is told.
@@ -31,13 +32,24 @@ pub(crate) struct Spool {
     file: File,
     splitter: Splitter,
     watch: FileWatch,
+    mask: Mask,
 }
 
 impl Spool {
     /// Opens a file that exists, at its start.
     pub(crate) fn open(path: &Path) -> io::Result<Spool> {
         let watch = FileWatch::new(path);
-        Ok(Spool { file: File::open(path)?, splitter: Splitter::new(LINE_LIMIT), watch })
+        Ok(Spool {
+            file: File::open(path)?,
+            splitter: Splitter::new(LINE_LIMIT),
+            watch,
+            mask: Mask::default(),
+        })
+    }
+
+    /// The same without what must not be shown.
+    pub(crate) fn masked(self, mask: Mask) -> Spool {
+        Spool { mask, ..self }
     }
 
     /// The next whole line, if one is there. Reads at most a chunk that was written a moment ago, from memory
@@ -45,7 +57,7 @@ impl Spool {
     pub(crate) fn next_line(&mut self) -> io::Result<Option<Line>> {
         loop {
             if let Some(line) = self.splitter.next_line() {
-                return Ok(Some(line));
+                return Ok(Some(self.shown(line)));
             }
             let mut chunk = [0; CHUNK];
             match self.file.read(&mut chunk) {
@@ -59,7 +71,14 @@ impl Spool {
 
     /// What stands behind the last line feed, once nothing more will come.
     pub(crate) fn last_line(&mut self) -> Option<Line> {
-        self.splitter.finish()
+        self.splitter.finish().map(|line| self.shown(line))
+    }
+
+    fn shown(&self, line: Line) -> Line {
+        match line {
+            Line::Whole(bytes) => Line::Whole(self.mask.hide_in(bytes)),
+            Line::TooLong(length) => Line::TooLong(length),
+        }
     }
 
     /// Returns when there may be more to read.

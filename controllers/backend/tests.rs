@@ -214,7 +214,7 @@ async fn a_later_master_finds_the_leader_by_its_mark_reads_it_to_its_end_and_kno
         args: vec!["agent.sh".into()],
         process: Some(process),
         recorded: vec![Entry::Prompt { text: "Do it".into() }, entry],
-        messages: Vec::new(),
+        ..Adoption::default()
     };
     let mut later = CommandBackend.adopt(adoption).unwrap().unwrap();
     fs::write(place.launch.working_directory.join("go"), "").unwrap();

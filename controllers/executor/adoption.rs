@@ -16,11 +16,12 @@ use gcluster_types::{Agent, Iteration};
 use kube::{Api, ResourceExt};
 
 use super::driver::{Run, report};
+use super::environment;
 use super::messages::Inbox;
 use super::record::{Ending, StatusWriter, recount};
 use super::transcript::{Reader, Writer};
 use super::watch::Watch;
-use crate::backend::{Adoption, Backend, ProcessRef, Running, sweep};
+use crate::backend::{Adoption, Backend, Mask, ProcessRef, Running, sweep};
 use crate::error::Result;
 
 /// A program that goes on, and where its transcript has come to.
@@ -71,6 +72,7 @@ pub(super) async fn find(
         process,
         recorded: records.iter().map(|record| record.entry.clone()).collect(),
         messages,
+        mask: Mask::of(&environment::access(&run.ctx, agent)),
     };
     let running = match backend.adopt(adoption) {
         Some(Ok(running)) => running,

@@ -205,6 +205,7 @@ impl Run {
             prompt: self.prompt.clone(),
             model: backend.model,
             args: backend.args,
+            access: environment::access(&self.ctx, &self.agent),
             env: environment,
             permission_mode: backend.permission_mode,
             session_id,

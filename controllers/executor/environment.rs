@@ -13,6 +13,7 @@ use gcluster_types::kinds::agent::{EnvVar, KeySelector};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt};
 
+use crate::Context;
 use crate::backend::Unavailable;
 use crate::error::{Error, Result};
 
@@ -21,6 +22,21 @@ pub(super) const RECHECK: Duration = Duration::from_secs(2);
 
 /// Names with their values; or what is missing, in words that name the object and the key.
 pub(super) type Environment = std::result::Result<Vec<(String, String)>, Unavailable>;
+
+/// Names of the variables that say which master is meant, and as whom. They belong together.
+const CONNECTION: [&str; 4] = ["GCLUSTER_SERVER", "GCLUSTER_TOKEN", "GCLUSTER_CA", "GCLUSTER_KUBECONFIG"];
+
+/// With what the programs of an agent reach the master.
+pub(super) fn access(ctx: &Context, agent: &Agent) -> Vec<(String, String)> {
+    let (namespace, uid) = (agent.namespace().unwrap_or_default(), agent.uid().unwrap_or_default());
+    let mut access = ctx.access(&namespace, &agent.name_any(), &uid);
+    let mut own = agent.spec.backend.iter().flat_map(|backend| &backend.env);
+    if own.any(|variable| CONNECTION.contains(&variable.name.as_str())) {
+        // Whoever names a master, or another right, means all of it: our token is not for a server of theirs.
+        access.retain(|(name, _)| !CONNECTION.contains(&name.as_str()));
+    }
+    access
+}
 
 /// Reads every value of `spec.backend.env`.
 ///
@@ -104,6 +120,30 @@ mod tests {
         let agent = json!({"apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent",
             "metadata": {"name": "a", "namespace": "default"}, "spec": {"definition": "", "backend": {"env": env}}});
         resolve(&api.client(), &serde_json::from_value(agent).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_names_another_master_is_given_no_token_for_this_one() {
+        let given = |env: Value| -> Vec<String> {
+            let agent = json!({"apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent",
+                "metadata": {"name": "a", "namespace": "n", "uid": "u"},
+                "spec": {"definition": "", "backend": {"env": env}}});
+            let config = crate::Config::new("rehearsal", "/nonexistent");
+            let ctx = Context::new(FakeApi::new().client(), [], config);
+            let ctx = ctx.with_access(std::sync::Arc::new(|namespace, name, uid| {
+                let token = format!("{namespace}/{name}/{uid}");
+                [("PATH", "/bin"), ("GCLUSTER_SERVER", "s"), ("GCLUSTER_TOKEN", &token)]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .to_vec()
+            }));
+            let access = access(&ctx, &serde_json::from_value(agent).unwrap());
+            access.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+        };
+        let all = ["PATH=/bin", "GCLUSTER_SERVER=s", "GCLUSTER_TOKEN=n/a/u"];
+        assert_eq!(given(json!([{"name": "GCLUSTER_AGENT", "value": "x"}])), all);
+        for name in CONNECTION {
+            assert_eq!(given(json!([{"name": name, "value": "x"}])), ["PATH=/bin"], "{name}");
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@ use super::Globals;
 use super::objects::parse_timeout;
 use super::output::print;
 use super::pidfile::PidFile;
-use crate::exit::Result;
+use crate::config::Surroundings;
+use crate::exit::{Failure, Result};
 
 /// Stop the master that `up` has started: agents end with grace, all state is kept
 #[derive(Args, Debug)]
@@ -20,6 +21,13 @@ pub(crate) struct DownArgs {
 
 /// Does `gcluster down`. That none runs is no failure.
 pub(crate) async fn run(globals: &Globals, args: DownArgs) -> Result {
+    let around = Surroundings::read();
+    if let (Some(agent), None, None) = (&around.agent, &globals.data_dir, &around.data_dir) {
+        return Err(Failure::failed(format!(
+            "this is the agent {agent:?}: it may not stop the master that runs it"
+        ))
+        .hint("a master of your own is named by its directory: `gcluster down --data-dir DIR`"));
+    }
     let data_dir = globals.data_dir()?;
     let Some(master) = PidFile::running(&data_dir) else {
         return print(&format!("no master is running on {}\n", data_dir.display()));

@@ -16,7 +16,12 @@ pub(crate) struct KubeconfigArgs {
 
 /// Does `gcluster kubeconfig`.
 pub(crate) fn run(globals: &Globals, args: &KubeconfigArgs) -> Result {
-    let path = globals.kubeconfig()?;
+    let target = globals.target()?;
+    if target.given.is_some() {
+        return Err(Failure::failed("no kubeconfig is in use: GCLUSTER_SERVER names the master")
+            .hint("an agent's programs are given GCLUSTER_SERVER, GCLUSTER_TOKEN and GCLUSTER_CA for it"));
+    }
+    let path = target.kubeconfig;
     let content = std::fs::read_to_string(&path).map_err(|error| {
         Failure::failed(format!("cannot read the kubeconfig {}: {error}", path.display()))
             .hint("a master writes it when it starts: run `gcluster master`")

@@ -34,8 +34,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::client::{Connection, Target};
-use crate::config;
+use crate::client::{Connection, Given, Target};
+use crate::config::{self, Surroundings};
 use crate::exit::{Failure, Kind, Result};
 
 /// A control plane for teams of coding agents.
@@ -54,21 +54,21 @@ struct Cli {
 /// Options that every verb takes, before or after it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Globals {
-    /// Address of the master, such as https://127.0.0.1:43252
+    /// Address of the master, such as https://127.0.0.1:43252 [env: GCLUSTER_SERVER]
     #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
     pub(crate) server: Option<String>,
-    /// Kubeconfig to use [default: the one in the data directory]
-    #[arg(long, global = true, value_name = "FILE", env = "GCLUSTER_KUBECONFIG", hide_env_values = true)]
-    #[arg(help_heading = "Connection", value_hint = clap::ValueHint::FilePath)]
+    /// Kubeconfig to use [default: the one in the data directory] [env: GCLUSTER_KUBECONFIG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    #[arg(value_hint = clap::ValueHint::FilePath)]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Bearer token instead of the kubeconfig's
+    /// Bearer token instead of the kubeconfig's [env: GCLUSTER_TOKEN, with GCLUSTER_SERVER]
     #[arg(long, global = true, value_name = "TOKEN", help_heading = "Connection")]
     pub(crate) token: Option<String>,
-    /// Directory of the master's state [default: $XDG_STATE_HOME/gcluster or ~/.local/state/gcluster]
-    #[arg(long, global = true, value_name = "DIR", env = "GCLUSTER_DATA_DIR", hide_env_values = true)]
-    #[arg(help_heading = "Connection", value_hint = clap::ValueHint::DirPath)]
+    /// Directory of the master's state [default: $XDG_STATE_HOME/gcluster or ~/.local/state/gcluster] [env: GCLUSTER_DATA_DIR]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Connection")]
+    #[arg(value_hint = clap::ValueHint::DirPath)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Namespace to work in [default: the kubeconfig's, else `default`]
+    /// Namespace to work in [default: the kubeconfig's, else `default`] [env: GCLUSTER_NAMESPACE]
     #[arg(short, long, global = true, value_name = "NAMESPACE", help_heading = "Connection")]
     pub(crate) namespace: Option<String>,
 }
@@ -76,32 +76,45 @@ pub(crate) struct Globals {
 impl Globals {
     /// The data directory, absolute.
     pub(crate) fn data_dir(&self) -> Result<PathBuf> {
-        config::data_dir(self.data_dir.as_deref())
+        self.data_dir_in(&Surroundings::read())
     }
 
-    /// The kubeconfig in use.
-    pub(crate) fn kubeconfig(&self) -> Result<PathBuf> {
-        match &self.kubeconfig {
-            Some(path) => Ok(path.clone()),
-            None => Ok(config::kubeconfig_in(&self.data_dir()?)),
-        }
+    fn data_dir_in(&self, around: &Surroundings) -> Result<PathBuf> {
+        config::data_dir(self.data_dir.as_deref().or(around.data_dir.as_deref()))
     }
 
     /// Which master is meant.
     pub(crate) fn target(&self) -> Result<Target> {
+        self.target_in(&Surroundings::read())
+    }
+
+    /// The command line decides; then a server that the environment names, with its token and its authority; then
+    /// the kubeconfigs.
+    fn target_in(&self, around: &Surroundings) -> Result<Target> {
+        let by_option = self.kubeconfig.is_some() || self.data_dir.is_some();
+        let server = around.server.clone().filter(|_| !by_option);
+        let given = server.map(|server| Given { server, token: around.token.clone(), ca: around.ca.clone() });
+        let in_environment = around.kubeconfig.clone().filter(|_| !by_option);
+        let named = self.kubeconfig.clone().or(in_environment);
         Ok(Target {
             server: self.server.clone(),
-            kubeconfig: self.kubeconfig()?,
-            kubeconfig_named: self.kubeconfig.is_some(),
+            kubeconfig_named: named.is_some(),
+            kubeconfig: match (named, &given) {
+                (Some(path), _) => path,
+                // Not looked at, so that no home is needed.
+                (None, Some(_)) => PathBuf::new(),
+                (None, None) => config::kubeconfig_in(&self.data_dir_in(around)?),
+            },
             token: self.token.clone(),
+            given,
         })
     }
 
     /// A connection to it.
     pub(crate) async fn connect(&self) -> Result<Connection> {
         let mut connection = Connection::open(&self.target()?).await?;
-        if let Some(namespace) = &self.namespace {
-            connection.namespace.clone_from(namespace);
+        if let Some(namespace) = self.namespace.clone().or(Surroundings::read().namespace) {
+            connection.namespace = namespace;
         }
         Ok(connection)
     }
@@ -207,6 +220,40 @@ mod tests {
                 assert!(argument.get_help().is_some(), "{} {}", verb.get_name(), argument.get_id());
             }
         }
+    }
+
+    /// Server or kubeconfig, and token, that a command line means in an environment.
+    fn meant(line: &str, environment: &[(&str, &str)]) -> (String, Option<String>) {
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let around = Surroundings::of(|name| {
+            environment.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        });
+        let target = cli.globals.target_in(&around).unwrap();
+        match target.given {
+            Some(given) => (target.server.unwrap_or(given.server), target.token.or(given.token)),
+            None => (target.kubeconfig.display().to_string(), target.token),
+        }
+    }
+
+    #[test]
+    fn options_come_before_the_server_of_the_environment_and_that_before_kubeconfigs() {
+        let mut all = vec![
+            ("GCLUSTER_SERVER", "https://s"),
+            ("GCLUSTER_TOKEN", "t"),
+            ("GCLUSTER_KUBECONFIG", "/k"),
+            ("GCLUSTER_DATA_DIR", "/d"),
+        ];
+        let of = |place: &str, token: Option<&str>| (place.to_owned(), token.map(str::to_owned));
+        assert_eq!(meant("gcluster get ag", &all), of("https://s", Some("t")));
+        assert_eq!(meant("gcluster get ag --token u", &all), of("https://s", Some("u")));
+        assert_eq!(meant("gcluster get ag --server https://x", &all), of("https://x", Some("t")));
+        assert_eq!(meant("gcluster get ag --kubeconfig /own", &all), of("/own", None), "not with its token");
+        assert_eq!(meant("gcluster get ag --data-dir /e", &all), of("/e/kubeconfig", None));
+        // A token without its server opens nothing else; what is empty is not there.
+        all[0].1 = "";
+        assert_eq!(meant("gcluster get ag", &all), of("/k", None));
+        all[2].1 = "";
+        assert_eq!(meant("gcluster get ag", &all), of("/d/kubeconfig", None));
     }
 
     #[test]

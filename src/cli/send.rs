@@ -15,6 +15,7 @@ use super::objects::{parse_timeout, poll, text};
 use super::output::{note, print};
 use super::run_state::Agent;
 use crate::client::{Connection, JSON, escape, query};
+use crate::config::person;
 use crate::exit::{Failure, Result};
 use crate::render;
 
@@ -38,7 +39,7 @@ pub(crate) struct SendArgs {
     /// For this iteration alone
     #[arg(long, value_name = "NAME")]
     iteration: Option<String>,
-    /// Who says it
+    /// Who says it [default: the agent that runs this, else the user]
     #[arg(long, value_name = "NAME", env = "GCLUSTER_AGENT", hide_env_values = true)]
     from: Option<String>,
     /// Wait until the agent's program has it (delivered) or the model was given it (acknowledged)
@@ -59,14 +60,7 @@ enum Until {
 /// Does `gcluster send`.
 pub(crate) async fn run(globals: &Globals, args: SendArgs) -> Result {
     let said = said(&args.text)?;
-    let mut connection = globals.connect().await?;
-    // An agent that speaks to its neighbours means those of its own namespace.
-    if let (None, Ok(own)) = (&globals.namespace, std::env::var("GCLUSTER_NAMESPACE"))
-        && std::env::var_os("GCLUSTER_AGENT").is_some()
-        && !own.is_empty()
-    {
-        connection.namespace = own;
-    }
+    let connection = globals.connect().await?;
     let agent = Agent::find(&connection, &args.agent).await?.name;
     let namespace = escape(&connection.namespace);
     let path = format!("/apis/gcluster.dev/v1alpha1/namespaces/{namespace}/messages");
@@ -119,9 +113,8 @@ fn message(args: &SendArgs, agent: &str, said: &str) -> Value {
     if let Some(iteration) = &args.iteration {
         spec["iteration"] = json!(iteration);
     }
-    if let Some(from) = args.from.as_deref().filter(|from| !from.is_empty()) {
-        spec["from"] = json!(from);
-    }
+    let from = args.from.clone().filter(|from| !from.trim().is_empty());
+    spec["from"] = json!(from.unwrap_or_else(person));
     json!({
         "apiVersion": "gcluster.dev/v1alpha1",
         "kind": "Message",
@@ -189,6 +182,9 @@ mod tests {
         let spec = json!({"agent": "builder", "text": "use tabs", "delivery": "Interrupt",
             "iteration": "builder.work.3", "from": "ann"});
         assert_eq!((&message["spec"], &message["metadata"]["generateName"]), (&spec, &json!("builder-")));
+        let unnamed = parsed("send a x --from= --queue");
+        assert_eq!(super::message(&unnamed, "a", "x")["spec"]["from"], json!(person()));
+        assert!(!person().trim().is_empty());
         assert_eq!(parsed("send a x --wait").wait, Some(Until::Acknowledged));
         assert_eq!(parsed("send a x --wait=delivered").wait, Some(Until::Delivered));
         assert_eq!(parsed("send a --wait x").text, ["x"], "what is waited for needs an equals sign");

@@ -97,10 +97,7 @@ pub(crate) async fn run(globals: &Globals, args: UpArgs) -> Result {
 fn advice(globals: &Globals) -> String {
     let mut with = String::new();
     if let Some(dir) = &globals.data_dir {
-        // A directory from the environment holds for the next command too.
-        if std::env::var_os("GCLUSTER_DATA_DIR").as_deref() != Some(dir.as_os_str()) {
-            with = format!(" --data-dir {}", dir.display());
-        }
+        with = format!(" --data-dir {}", dir.display());
     }
     let rows = [
         ("get agents", "what they are doing"),
@@ -128,7 +125,7 @@ async fn ensure_master(globals: &Globals, args: &UpArgs) -> Result<Connection> {
         Err(failure) => failure,
     };
     // A master that the user names is somebody else's to start.
-    if failure.kind != Kind::Unreachable || globals.server.is_some() || globals.kubeconfig.is_some() {
+    if failure.kind != Kind::Unreachable || globals.target()?.is_named() {
         return Err(failure);
     }
     start_master(globals, args).await
@@ -199,6 +196,8 @@ fn spawn(data_dir: &Path, log: &Path, addr: SocketAddr, backend: Backend) -> Res
         .arg("--data-dir")
         .arg(data_dir)
         .env_remove("GCLUSTER_KUBECONFIG")
+        .env_remove("GCLUSTER_SERVER")
+        .env_remove("GCLUSTER_TOKEN")
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(errors)

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::fleet::Key;
 use super::msg::{Action, Draft, Fetch, Refusal};
 use crate::client::{Connection, JSON, MERGE, escape, query};
+use crate::config::person;
 use crate::exit::{Failure, Kind, Result};
 use crate::render;
 
@@ -84,9 +85,7 @@ async fn send(connection: &Connection, draft: &Draft) -> Result<String> {
     if let Some(iteration) = &draft.iteration {
         spec["iteration"] = iteration.clone().into();
     }
-    if let Some(user) = user() {
-        spec["from"] = user.into();
-    }
+    spec["from"] = person().into();
     let body = json!({
         "apiVersion": "gcluster.dev/v1alpha1", "kind": "Message", "metadata": {"name": draft.name}, "spec": spec,
     });
@@ -98,11 +97,6 @@ async fn send(connection: &Connection, draft: &Draft) -> Result<String> {
         Err(failure) if failure.kind == Kind::Conflict => Ok(String::new()),
         Err(failure) => Err(failure),
     }
-}
-
-/// Who sends, for people to read.
-fn user() -> Option<String> {
-    ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|user| !user.is_empty())
 }
 
 /// Replaces one prompt if it still is what was edited.

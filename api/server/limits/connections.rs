@@ -135,7 +135,7 @@ mod tests {
     async fn those_without_a_token_make_room_and_the_others_stay() {
         let limits = Limits { connections: 6, unproved: 2, connections_per_client: 2, ..Limits::default() };
         let gate = Gate::new(limits);
-        let a = Caller::new(Identity::Admin, None, "a");
+        let a = Caller::new(&Identity::Admin, None, "a");
         let proved = gate.admit().unwrap();
         proved.prove(&a).unwrap();
         let (oldest, second) = (gate.admit().unwrap(), gate.admit().unwrap());
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn above_the_limit_some_are_told_and_the_rest_is_turned_away() {
         let gate = Gate::new(Limits { connections: 1, ..Limits::default() });
-        let a = Caller::new(Identity::Admin, None, "a");
+        let a = Caller::new(&Identity::Admin, None, "a");
         let _open = gate.admit().unwrap();
         let told: Vec<Seat> = (0..TOLD).map(|_| gate.admit().unwrap()).collect();
         assert!(told[0].prove(&a).is_err());

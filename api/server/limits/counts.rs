@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn both_limits_hold_and_what_ends_makes_room() {
         let counts = Counts::new(3, 2);
-        let caller = |name| Caller::new(Identity::Admin, None, name);
+        let caller = |name| Caller::new(&Identity::Admin, None, name);
         let (a, b) = (caller("a"), caller("b"));
         let first = counts.add(&a).unwrap();
         let _second = counts.add(&a).unwrap();

@@ -299,7 +299,7 @@ mod tests {
     use crate::identity::Identity;
 
     fn caller(agent: &str) -> Caller {
-        Caller::new(Identity::Admin, None, agent)
+        Caller::new(&Identity::Admin, None, agent)
     }
 
     fn small() -> Limits {

@@ -110,9 +110,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(identity: Identity, peer: Option<IpAddr>, user_agent: &str) -> Self {
+    pub(crate) fn new(identity: &Identity, peer: Option<IpAddr>, user_agent: &str) -> Self {
         let mut hasher = DefaultHasher::new();
-        (identity.user(), peer, user_agent).hash(&mut hasher);
+        // All programs of an agent are one client: it has no more of the server by calling itself many names.
+        let told_apart = if matches!(identity, Identity::Agent(_)) { "" } else { user_agent };
+        (identity.user(), peer, told_apart).hash(&mut hasher);
         let program = user_agent.split('/').next().unwrap_or_default().trim();
         let program: String = program.chars().filter(|c| c.is_ascii_graphic()).take(32).collect();
         let program = if program.is_empty() { "unknown" } else { &program };
@@ -173,17 +175,17 @@ mod tests {
     #[test]
     fn clients_are_told_apart_by_identity_peer_and_program_and_named_safely() {
         let one = Some("127.0.0.1".parse().unwrap());
-        let kubectl = Caller::new(Identity::Admin, one, "kubectl/v1.32.4 (linux/amd64)");
+        let kubectl = Caller::new(&Identity::Admin, one, "kubectl/v1.32.4 (linux/amd64)");
         assert_eq!(kubectl.name(), "gcluster-admin/kubectl");
-        assert_eq!(kubectl.key(), Caller::new(Identity::Admin, one, "kubectl/v1.32.4 (linux/amd64)").key());
+        assert_eq!(kubectl.key(), Caller::new(&Identity::Admin, one, "kubectl/v1.32.4 (linux/amd64)").key());
         for other in [
-            Caller::new(Identity::Viewer, one, "kubectl/v1.32.4 (linux/amd64)"),
-            Caller::new(Identity::Admin, None, "kubectl/v1.32.4 (linux/amd64)"),
-            Caller::new(Identity::Admin, one, "k9s"),
+            Caller::new(&Identity::Viewer, one, "kubectl/v1.32.4 (linux/amd64)"),
+            Caller::new(&Identity::Admin, None, "kubectl/v1.32.4 (linux/amd64)"),
+            Caller::new(&Identity::Admin, one, "k9s"),
         ] {
             assert_ne!(kubectl.key(), other.key());
         }
-        let odd = Caller::new(Identity::Admin, one, "a\"b\n\u{1b}c");
+        let odd = Caller::new(&Identity::Admin, one, "a\"b\n\u{1b}c");
         let mut lines = Lines::default();
         lines.value("x", &[("client", odd.name())], 1);
         assert_eq!(lines.0, "x{client=\"gcluster-admin/a\\\"bc\"} 1\n");

@@ -61,10 +61,10 @@ pub(crate) fn watch(
     namespace: Option<&str>,
     query: &Query,
     accepted: Accepted,
-    identity: Identity,
+    identity: &Identity,
 ) -> ApiResult<Response> {
     let counted = api.metrics().watching();
-    if identity != Identity::Master && counted.open() > MAX_WATCHES {
+    if *identity != Identity::Master && counted.open() > MAX_WATCHES {
         return Err(ApiError::too_many(format!("{MAX_WATCHES} watches are open already: try again later")));
     }
     let selector = Selector::parse(kind, query.get("labelSelector"), query.get("fieldSelector"))?;

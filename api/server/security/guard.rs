@@ -14,11 +14,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use futures::StreamExt as _;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 
 use super::Security;
 use crate::audit::{Audit, Entry};
-use crate::identity::Identity;
+use crate::identity::{AgentIdentity, Identity};
 use crate::limits::{Caller, Class, Counts, Fair, Gate, Limits};
 use crate::listen::{Busy, Holding, Peer};
 use crate::query::Query;
@@ -77,16 +78,15 @@ enum Work {
 
 async fn check(State(guard): State<Guard>, mut request: Request<Body>, next: Next) -> Response {
     let busy = request.extensions_mut().remove::<Arc<Busy>>();
-    let identity = identify(&guard, request.headers());
+    let shown = identify(&guard, request.headers());
     let target = Target::parse(&guard.api, request.uri().path());
     let entry = guard.audit.as_ref().and_then(|audit| {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.remote);
-        let user = identity.unwrap_or(Identity::Anonymous).user().into();
-        Entry::of(audit, &request, &target, user, peer)
+        Entry::of(audit, &request, &target, shown.user().to_owned(), peer)
     });
-    let mut response = match admit(&guard, identity, &request, &target) {
+    let mut response = match admit(&guard, shown, &request, &target) {
         Ok(admitted) => {
-            request.extensions_mut().insert(admitted.identity);
+            request.extensions_mut().insert(admitted.identity.clone());
             request.extensions_mut().insert(Parsed(target));
             match limited(&guard, admitted, request, next).await {
                 Ok(response) => response,
@@ -117,13 +117,20 @@ async fn limited(
     request: Request<Body>,
     next: Next,
 ) -> ApiResult<Response> {
-    let Admitted { caller, kind, .. } = admitted;
+    let Admitted { identity, caller, kind } = admitted;
     match kind {
         Work::Free => Ok(next.run(request).await),
         Work::Watch => {
             let why = |why| ApiError::too_many(format!("watches: {why}: try again later"));
             let counted = guard.watches.add(&caller).map_err(why)?;
-            Ok(next.run(request).await.map(|body| Holding::wrap(body, counted)))
+            let response = next.run(request).await;
+            let response = match identity {
+                Identity::Agent(agent) if response.status().is_success() => {
+                    response.map(|body| while_it_lives(body, agent, guard.api.clone()))
+                }
+                _ => response,
+            };
+            Ok(response.map(|body| Holding::wrap(body, counted)))
         }
         Work::Turn(class) => {
             let peer = request.extensions().get::<Peer>();
@@ -155,7 +162,7 @@ async fn read_first(request: Request<Body>) -> ApiResult<Request<Body>> {
 
 fn admit(
     guard: &Guard,
-    identity: Option<Identity>,
+    shown: Shown,
     request: &Request<Body>,
     target: &ApiResult<Target>,
 ) -> ApiResult<Admitted> {
@@ -181,10 +188,17 @@ fn admit(
     if matches!(site, "cross-site" | "same-site") {
         return Err(ApiError::forbidden("requests of pages of other sites are not accepted"));
     }
-    let identity = match (identity, target) {
-        (Some(identity), _) => identity,
-        (None, Ok(Target::Info(page))) if page.is_public() => Identity::Anonymous,
-        _ => return Err(ApiError::unauthorized()),
+    let identity = match (shown, target) {
+        (Shown::Known(identity), _) => identity,
+        (_, Ok(Target::Info(page))) if page.is_public() => Identity::Anonymous,
+        (Shown::Gone(identity), _) => {
+            return Err(ApiError::of_code(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                format!("the agent that this token is of does not exist any more ({})", identity.user()),
+            ));
+        }
+        (Shown::Nobody, _) => return Err(ApiError::unauthorized()),
     };
     // Done with the rights of the caller, a request in the name of another would be a lie in the audit log too.
     if headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
@@ -194,7 +208,7 @@ fn admit(
             "users {other:?} is forbidden: User {user:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope"
         )));
     }
-    let caller = Caller::new(identity, peer.map(|peer| peer.remote.ip()), text(headers, header::USER_AGENT));
+    let caller = Caller::new(&identity, peer.map(|peer| peer.remote.ip()), text(headers, header::USER_AGENT));
     if let Some(peer) = peer.filter(|_| identity != Identity::Anonymous) {
         peer.seat.prove(&caller).map_err(ApiError::too_many)?;
     }
@@ -203,10 +217,39 @@ fn admit(
 }
 
 /// Whose token a request carries.
-fn identify(guard: &Guard, headers: &HeaderMap) -> Option<Identity> {
+#[derive(Debug)]
+enum Shown {
+    Nobody,
+    Known(Identity),
+    /// Of an agent that does not exist any more.
+    Gone(Identity),
+}
+
+impl Shown {
+    /// For the audit log.
+    fn user(&self) -> &str {
+        match self {
+            Self::Nobody => Identity::Anonymous.user(),
+            Self::Known(identity) | Self::Gone(identity) => identity.user(),
+        }
+    }
+}
+
+fn identify(guard: &Guard, headers: &HeaderMap) -> Shown {
     let sent = text(headers, header::AUTHORIZATION);
-    let (_, token) = sent.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))?;
-    guard.security.identify(token.trim())
+    let bearer = sent.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let identity = bearer.and_then(|(_, token)| guard.security.identify(token.trim()));
+    match identity {
+        None => Shown::Nobody,
+        Some(Identity::Agent(agent)) if !agent.lives(&guard.api) => Shown::Gone(Identity::Agent(agent)),
+        Some(identity) => Shown::Known(identity),
+    }
+}
+
+/// A stream that ends with the agent: what a program that outlived its agent follows tells it nothing more.
+fn while_it_lives(body: Body, agent: Arc<AgentIdentity>, api: Api) -> Body {
+    let chunks = body.into_data_stream().take_while(move |_| std::future::ready(agent.lives(&api)));
+    Body::from_stream(chunks)
 }
 
 fn work(request: &Request<Body>, target: Option<&Target>) -> Work {

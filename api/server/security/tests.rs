@@ -12,12 +12,14 @@ fn secrets_are_private_and_the_same_after_a_restart() {
     first.write_kubeconfig(&data, "127.0.0.1:1".parse().unwrap()).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
-    for file in ["ca.crt", "ca.key", "admin.token", "viewer.token", "kubeconfig"] {
+    for file in ["ca.crt", "ca.key", "admin.token", "viewer.token", "agents.key", "kubeconfig"] {
         assert_eq!(mode(&data.join(file)), 0o600, "{file}");
     }
     let viewer = std::fs::read_to_string(data.join("viewer.token")).unwrap();
     assert_eq!(first.identify(&first.admin), Some(Identity::Admin));
     assert_eq!(first.identify(&viewer), Some(Identity::Viewer));
+    let agent = again.agent_token("default", "a", "1");
+    assert_eq!(first.identify(&agent).unwrap().user(), "system:serviceaccount:default:a");
     assert_eq!(first.identify(""), None);
     assert_eq!(first.identify(&first.admin[1..]), None);
     assert!(!format!("{first:?}").contains(&*first.admin));
