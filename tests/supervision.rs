@@ -52,8 +52,8 @@ fn an_agent_reads_another_one_and_corrects_it_with_nothing_configured() {
         log.contains("I drop the tests").then_some(log)
     });
     assert!(!log.contains('\u{1b}') && log.contains("exit 0"), "{log}");
-    let tools = obey(&sandbox, "supervisor", "gcluster logs builder.work.0 --since 2 -o json");
-    assert!(!tools.contains("I drop the tests") && tools.contains("exit 0"), "{tools}");
+    let tools = obey(&sandbox, "supervisor", "gcluster logs builder.work.0 --since 3 -o json");
+    assert!(!tools.contains("I drop the tests") && tools.contains("toolUse"), "{tools}");
     let table = obey(&sandbox, "supervisor", "gcluster get agents; gcluster describe agent builder");
     assert!(table.contains("builder") && table.contains("running") && table.contains("exit 0"), "{table}");
     let told = obey(&sandbox, "supervisor", "gcluster send builder 'keep the tests' --from ann");

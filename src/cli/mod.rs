@@ -7,6 +7,7 @@ mod crds;
 mod delete;
 mod describe;
 mod diff;
+mod doctor;
 mod down;
 mod edit;
 mod eval;
@@ -141,6 +142,7 @@ enum Command {
     Stop(run_state::StopArgs),
     Restart(run_state::RestartArgs),
     Eval(eval::EvalArgs),
+    Doctor(doctor::DoctorArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
     Crds(crds::CrdsArgs),
     Completion(completion::CompletionArgs),
@@ -190,6 +192,7 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Stop(args) => run_state::stop(&globals, args).await,
         Command::Restart(args) => run_state::restart(&globals, args).await,
         Command::Eval(args) => eval::run(&globals, &args),
+        Command::Doctor(args) => doctor::run(&globals, args).await,
         Command::Kubeconfig(args) => kubeconfig::run(&globals, &args),
         Command::Crds(args) => crds::run(&args),
         Command::Completion(args) => completion::run(&args, &mut Cli::command()),
