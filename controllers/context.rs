@@ -90,8 +90,16 @@ pub struct Config {
     pub idle_backoff: Duration,
     /// What "at once" is.
     pub idle_below: Duration,
-    /// How long an agent is parked when the provider does not say when its limit is lifted.
+    /// First pause of a credential when the provider does not say when its limit is lifted; it doubles with each
+    /// further one in a row, up to an hour.
     pub throttle_default: Duration,
+    /// First pause of a credential after an outage of the provider; doubles likewise, up to five minutes.
+    pub outage_backoff: Duration,
+    /// How often a credential that was refused is tried again.
+    pub credential_recheck: Duration,
+    /// Random bytes that the names of credentials are made with. Whoever has them could try to guess a short secret,
+    /// so they stay on this machine; other ones give other names.
+    pub salt: Vec<u8>,
     /// How often a missing program is looked for again.
     pub recheck_backend: Duration,
     /// Least time between the starts of two programs of one backend, by its name; others: two milliseconds.
@@ -117,9 +125,17 @@ impl Config {
             idle_backoff: Duration::from_millis(500),
             idle_below: Duration::from_secs(3),
             throttle_default: Duration::from_secs(300),
+            outage_backoff: Duration::from_secs(10),
+            credential_recheck: Duration::from_secs(300),
+            salt: new_salt(),
             recheck_backend: Duration::from_secs(30),
             start_spacing: BTreeMap::from([("claude".to_owned(), Duration::from_millis(150))]),
             resync: Duration::from_secs(300),
         }
     }
+}
+
+/// A salt of 32 random bytes.
+pub fn new_salt() -> Vec<u8> {
+    [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].iter().flat_map(|part| *part.as_bytes()).collect()
 }

@@ -189,6 +189,11 @@ where
         self.objects().get(key).map(|children| children.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// All objects, of whatever agent.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.objects().values().flat_map(BTreeMap::values).cloned().collect()
+    }
+
     /// Waits until the first listing is in.
     pub async fn ready(&self) {
         // The sender lives as long as the index.

@@ -27,5 +27,5 @@ mod run;
 #[cfg(test)]
 mod testing;
 
-pub use context::{Access, Config, Context};
+pub use context::{Access, Config, Context, new_salt};
 pub use run::run;

@@ -8,6 +8,7 @@
 
 mod access;
 mod line;
+mod salt;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -214,7 +215,9 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     if let Some(damaged) = &opened.damaged {
         report_damage(&client, damaged).await;
     }
-    let context = context(client, &data_dir, &config.backend, config.max_running).with_access(access);
+    let salt = salt::load(&data_dir)
+        .map_err(|error| prepare("salt of the names of credentials", error.to_string()))?;
+    let context = context(client, &data_dir, &config.backend, config.max_running, salt).with_access(access);
     let controllers = Part::start("controllers", |ending| gcluster_controllers::run(context, ending.wait()));
     Ok(Handle { address, kubeconfig, store, controllers, server, persistence })
 }
@@ -311,8 +314,15 @@ async fn open_state(data_dir: &Path) -> Result<disk::Opened, StartError> {
     }
 }
 
-fn context(client: kube::Client, data_dir: &Path, backend: &str, max_running: Option<usize>) -> Context {
+fn context(
+    client: kube::Client,
+    data_dir: &Path,
+    backend: &str,
+    max_running: Option<usize>,
+    salt: Vec<u8>,
+) -> Context {
     let mut config = gcluster_controllers::Config::new(backend, data_dir.join("runs"));
+    config.salt = salt;
     if let Some(max_running) = max_running {
         config.max_running = max_running;
     }

@@ -82,9 +82,11 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
     assert!(place("tool-done") < place("Look at the tests too."), "at the next tool boundary: {log}");
     assert!(place("Look at the tests too.") < place("All is well."), "{log}\n{steered}");
 
-    let credit = phase("credit", "Failed");
+    let credit = phase("credit", "Interrupted");
     assert!(credit["status"]["error"].as_str().unwrap().contains("redit balance"), "{credit}");
     assert_eq!(credit["status"]["reason"], "BillingError", "{credit}");
+    assert_eq!(credit["status"]["providerFault"], "Credential", "{credit}");
+    wait_object(&sandbox, "agent", "credit", "paused", |o| o["status"]["reason"] == "CredentialRefused");
 
     let limit = wait_object(&sandbox, "agent", "limit", "throttled", |o| {
         let conditions = o["status"]["conditions"].as_array().cloned().unwrap_or_default();

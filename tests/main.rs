@@ -13,6 +13,7 @@ mod clients_controller;
 mod clients_http;
 mod clients_kube;
 mod crash;
+mod credentials;
 mod custom_kinds;
 mod defects;
 mod durability;

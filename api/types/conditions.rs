@@ -8,6 +8,10 @@ pub const READY: &str = "Ready";
 pub const BACKEND_AVAILABLE: &str = "BackendAvailable";
 /// The provider's usage limit holds the agent until a reset time.
 pub const THROTTLED: &str = "Throttled";
+/// The provider answers. False while it is overloaded, broken or out of reach.
+pub const PROVIDER_AVAILABLE: &str = "ProviderAvailable";
+/// The provider accepts what the agent authenticates with. False says what to do.
+pub const CREDENTIAL_VALID: &str = "CredentialValid";
 /// No limit of the agent is reached.
 pub const WITHIN_LIMITS: &str = "WithinLimits";
 /// Repeated failures, or iterations that do nothing, hold the next one back for a while.

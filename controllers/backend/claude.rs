@@ -17,11 +17,18 @@ use super::drive::{drive, take_over};
 use super::evidence::{Evidence, of_claude};
 use super::process::{Input, Program, find_program, spawn};
 use super::recorded::Recorded;
-use super::{Adoption, Backend, Capabilities, Launch, Running, StartError, Unavailable};
+use super::{Adoption, Authentication, Backend, Capabilities, Launch, Running, StartError, Unavailable};
 
 const INSTALL: &str = "npm install -g @anthropic-ai/claude-code";
 /// Names the program where it is not `claude` in `PATH`.
 const PROGRAM: &str = "GCLUSTER_CLAUDE";
+/// What the CLI looks at, in its own order of precedence.
+const AUTHENTICATION: Authentication = Authentication {
+    keys: &["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"],
+    endpoints: &["ANTHROPIC_BASE_URL", "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX"],
+    logins: &["CLAUDE_CONFIG_DIR", "HOME"],
+    remedy: "`claude login`",
+};
 const BYPASS: &str = "bypassPermissions";
 
 /// Runs the `claude` CLI.
@@ -61,6 +68,10 @@ impl Backend for ClaudeBackend {
 
     fn check(&self) -> Result<(), Unavailable> {
         self.find().map(drop)
+    }
+
+    fn authentication(&self) -> Authentication {
+        AUTHENTICATION
     }
 
     fn evidence(&self, run_dir: &Path) -> Option<Evidence> {

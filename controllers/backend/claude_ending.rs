@@ -84,7 +84,7 @@ enum Class {
 
 fn class(result: &Value, hints: &Hints, message: &str) -> Class {
     use Class::{Failure, Limit};
-    use RetryClass::{Fatal, NotRetryable, Transient};
+    use RetryClass::{Credential, Fatal, NotRetryable, Outage, Transient};
     match result["subtype"].as_str() {
         Some("error_max_turns") => return Failure("MaxTurns", NotRetryable),
         Some("error_max_budget_usd") => return Failure("BudgetExhausted", NotRetryable),
@@ -95,7 +95,7 @@ fn class(result: &Value, hints: &Hints, message: &str) -> Class {
     match (status, result["terminal_reason"].as_str()) {
         (_, Some("prompt_too_long")) => return Failure("PromptTooLong", NotRetryable),
         (Some(413), _) | (_, Some("image_error")) => return Failure("RequestTooLarge", NotRetryable),
-        (Some(529), _) => return Failure("ServerOverloaded", Transient),
+        (Some(529), _) => return Failure("ServerOverloaded", Outage),
         _ => {}
     }
     let by_error = match hints.error.as_deref() {
@@ -105,23 +105,23 @@ fn class(result: &Value, hints: &Hints, message: &str) -> Class {
             | "account_on_hold"
             | "verification_required"
             | "cloud_credential_error",
-        ) => Some(Failure("AuthenticationFailed", Fatal)),
-        Some("billing_error") => Some(Failure("BillingError", Fatal)),
+        ) => Some(Failure("AuthenticationFailed", Credential)),
+        Some("billing_error") => Some(Failure("BillingError", Credential)),
         Some("rate_limit") => Some(Limit),
         Some("model_not_found") => Some(Failure("ModelNotFound", Fatal)),
-        Some("overloaded") => Some(Failure("ServerOverloaded", Transient)),
-        Some("server_error") if status.is_none() => Some(Failure("ConnectionFailed", Transient)),
-        Some("server_error") => Some(Failure("ServerError", Transient)),
+        Some("overloaded") => Some(Failure("ServerOverloaded", Outage)),
+        Some("server_error") if status.is_none() => Some(Failure("ConnectionFailed", Outage)),
+        Some("server_error") => Some(Failure("ServerError", Outage)),
         Some("max_output_tokens") => Some(Failure("OutputLimit", NotRetryable)),
         Some("invalid_request") => Some(Failure("InvalidRequest", NotRetryable)),
         _ => None,
     };
     let by_status = || match status? {
-        401 | 403 => Some(Failure("AuthenticationFailed", Fatal)),
-        402 => Some(Failure("BillingError", Fatal)),
+        401 | 403 => Some(Failure("AuthenticationFailed", Credential)),
+        402 => Some(Failure("BillingError", Credential)),
         404 => Some(Failure("ModelNotFound", Fatal)),
         429 => Some(Limit),
-        408 | 409 | 500.. => Some(Failure("ServerError", Transient)),
+        408 | 409 | 500.. => Some(Failure("ServerError", Outage)),
         400..500 => Some(Failure("InvalidRequest", NotRetryable)),
         _ => None,
     };

@@ -128,7 +128,7 @@ async fn real_claude_answers_uses_tools_fails_and_is_throttled() {
 
     let (_, finished) = rest(&mut model.run("credit", "Go", home.path()).await).await;
     let Outcome::Failed { reason, retry, error } = &finished.outcome else { panic!("{finished:?}") };
-    assert_eq!((reason.as_str(), *retry), ("BillingError", RetryClass::Fatal), "{error}");
+    assert_eq!((reason.as_str(), *retry), ("BillingError", RetryClass::Credential), "{error}");
 
     let (_, finished) = rest(&mut model.run("limit", "Go", home.path()).await).await;
     assert!(matches!(finished.outcome, Outcome::Throttled { .. }), "{finished:?}");

@@ -74,6 +74,12 @@ pub trait Backend: Send + Sync {
     /// every start.
     fn check(&self) -> Result<(), Unavailable>;
 
+    /// What its programs authenticate with, as data. Default: nothing that is known, so that no run of it shares a
+    /// provider's limits with another agent.
+    fn authentication(&self) -> Authentication {
+        Authentication::default()
+    }
+
     /// Starts one run. An error means that nothing runs.
     fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>>;
 
@@ -104,6 +110,20 @@ pub struct Capabilities {
     pub tools: bool,
     /// It runs a program of its own, which must not be left behind.
     pub process: bool,
+}
+
+/// The environment variables that decide on which account a program runs. Two runs of one backend are on the same
+/// credential when the variables that count have the same values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Authentication {
+    /// A key or token; the first one that is set is the one that counts.
+    pub keys: &'static [&'static str],
+    /// Where the provider is. They count always.
+    pub endpoints: &'static [&'static str],
+    /// Where the program keeps its own login. They count where no key is set.
+    pub logins: &'static [&'static str],
+    /// How to get a login or a key, as the end of a sentence that begins with "log in with".
+    pub remedy: &'static str,
 }
 
 /// Everything that one run needs. Its `Debug` names variables and leaves their values out.
@@ -290,9 +310,15 @@ pub enum Outcome {
 pub enum RetryClass {
     /// Yes, later: the network, an overloaded server, a crash.
     Transient,
-    /// Not before a person changes something: credentials, billing, an unknown model, wrong arguments. It
-    /// concerns every run with the same configuration.
+    /// Yes, later, and nobody on the same credential fares better now: the provider is overloaded, broken or out of
+    /// reach. No failure of the work.
+    Outage,
+    /// Not before a person changes something: an unknown model, wrong arguments. It concerns every run with the same
+    /// configuration.
     Fatal,
+    /// Not before a person puts the credential right or pays. It concerns everybody on it, and is no failure of the
+    /// work.
+    Credential,
     /// Not with the same prompt: too long, refused, a limit of its own was reached.
     NotRetryable,
 }

@@ -16,11 +16,13 @@ use tokio::time::Instant;
 
 use super::rehearsal_script::{Directive, Limit, made_up, parse};
 use super::{
-    Backend, BackendEvent, Capabilities, Command, Commands, Control, Finished, Launch, Outcome, Running,
-    StartError, SteerState, Unavailable,
+    Authentication, Backend, BackendEvent, Capabilities, Command, Commands, Control, Finished, Launch,
+    Outcome, Running, StartError, SteerState, Unavailable,
 };
 
 const DISCLAIMER: &str = "This is a rehearsal: no model is asked and nothing is executed. Use the backend claude or command for real work.";
+/// Environment variable that makes rehearsals with the same value share a made-up account, and so its limits.
+const ACCOUNT: &str = "GCLUSTER_REHEARSAL_ACCOUNT";
 /// Environment variable of the launch with the same meaning as `--pace`.
 const PACE: &str = "GCLUSTER_REHEARSAL_PACE";
 
@@ -39,6 +41,10 @@ impl Backend for RehearsalBackend {
 
     fn check(&self) -> Result<(), Unavailable> {
         Ok(())
+    }
+
+    fn authentication(&self) -> Authentication {
+        Authentication { keys: &[ACCOUNT], remedy: "another account", ..Authentication::default() }
     }
 
     fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>> {

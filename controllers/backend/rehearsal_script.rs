@@ -5,7 +5,7 @@
 //! tool Bash cargo test              shown as a call; `result` or `result-error` answers it
 //! result 12 passed
 //! wait 2s                           hang           echo
-//! output done | fail TEXT | fail-fatal TEXT | fail-final TEXT | throttle-until 2026-01-02T03:04:05Z|+30s|unknown
+//! output done | fail TEXT | fail-fatal TEXT | fail-final TEXT | fail-outage TEXT | fail-login TEXT | throttle-until 2026-01-02T03:04:05Z|+30s|unknown
 //! ```
 
 use std::time::Duration;
@@ -61,7 +61,7 @@ fn directive(line: &str) -> Result<Directive, String> {
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     let text = || unescape(rest);
-    use super::RetryClass::{Fatal, NotRetryable, Transient};
+    use super::RetryClass::{Credential, Fatal, NotRetryable, Outage, Transient};
     Ok(match word {
         "say" => Directive::Say(text()),
         "think" => Directive::Think(text()),
@@ -79,14 +79,16 @@ fn directive(line: &str) -> Result<Directive, String> {
         "fail" => Directive::Fail { error: text(), class: Transient },
         "fail-fatal" => Directive::Fail { error: text(), class: Fatal },
         "fail-final" => Directive::Fail { error: text(), class: NotRetryable },
+        "fail-outage" => Directive::Fail { error: text(), class: Outage },
+        "fail-login" => Directive::Fail { error: text(), class: Credential },
         "throttle-until" => Directive::ThrottleUntil(
             limit(rest).ok_or_else(|| wrong(line, "an RFC 3339 time, +TIME, or `unknown`"))?,
         ),
         _ => {
             return Err(wrong(
                 line,
-                "say, think, notice, tool, result, result-error, wait, hang, echo, output, fail, fail-fatal, fail-final \
-                 or throttle-until",
+                "say, think, notice, tool, result, result-error, wait, hang, echo, output, fail, fail-fatal, fail-final, \
+                 fail-outage, fail-login or throttle-until",
             ));
         }
     })

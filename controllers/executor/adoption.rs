@@ -108,7 +108,7 @@ async fn follow(run: &mut Run, found: Found) -> Result<()> {
     let pid = running.process.as_ref().map(|process: &ProcessRef| process.pid);
     tracing::info!(iteration = %name, pid, "taken over from an earlier master");
     // Those that run already are not held up; new ones wait until there is room again.
-    let permit = run.pace.room();
+    let permit = run.pace.take_over(&run.iteration.uid().unwrap_or_default(), &run.ticket());
     let (ending, told) = run.follow(running, watch, &mut inbox, &mut writer, &mut status).await?;
     drop(permit);
     // What ended unseen, without a result, was cut off: not by anybody's wish, and by no fault of its own.

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use super::backoff::{Verdict, pause, streak, verdict};
 use super::flow::phase;
 use super::plan::{Note, Observed, Plan};
-use super::stats;
+use super::{provider, stats};
 
 /// Reason of an iteration that a usage limit ended.
 pub const THROTTLED: &str = "Throttled";
@@ -71,7 +71,7 @@ fn uncounted(seen: &Observed<'_>, open: &BTreeSet<(String, i64)>, plan: &mut Pla
     fresh
 }
 
-/// Backoff, usage limit, and what to tell.
+/// Backoff, refusals of the provider, and what to tell.
 fn follow_up(seen: &Observed<'_>, iteration: &Iteration, finished: Timestamp, plan: &mut Plan) {
     let status = iteration.status.clone().unwrap_or_default();
     let name = iteration.name_any();
@@ -88,14 +88,7 @@ fn follow_up(seen: &Observed<'_>, iteration: &Iteration, finished: Timestamp, pl
         }
         Verdict::Neutral => {}
     }
-    if status.reason.as_deref() == Some(THROTTLED) && status.phase == Phase::Interrupted {
-        let pause = seen.config.throttle_default.mul_f64(1.0 + seen.spread / 10.0);
-        // A little after the reset, and not all agents at once.
-        let spread = std::time::Duration::from_secs_f64(seen.spread * 15.0);
-        let until =
-            status.resets_at.and_then(|time| after(time.0, spread)).or_else(|| after(finished, pause));
-        plan.status.throttled_until = plan.status.throttled_until.take().max(until);
-    }
+    provider::met(seen, iteration, finished, plan);
     if status.phase == Phase::Failed {
         let reason = status.reason.unwrap_or_default();
         let error = status.error.unwrap_or_default();

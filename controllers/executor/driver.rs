@@ -10,18 +10,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gcluster_types::kinds::iteration::{IterationStatus, Phase, TranscriptSize};
+use gcluster_types::kinds::provider::FaultKind;
 use gcluster_types::transcript::Entry;
 use gcluster_types::{Agent, Iteration, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until};
 
+use super::credential::{self, Credential};
 use super::environment;
 use super::live::Claim;
 use super::messages::{Inbox, Post, prefaced};
 use super::pace::Pace;
 use super::plan::StopReason;
+use super::queue::Ticket;
 use super::record::{Ending, StatusWriter};
+use super::standings::{Standings, group_of, key};
 use super::transcript::{Reader, Writer};
 use super::watch::{Overdue, Watch};
 use crate::Context;
@@ -42,6 +46,7 @@ const RETRY: Duration = Duration::from_secs(2);
 pub(super) struct Run {
     pub(super) ctx: Context,
     pub(super) pace: Pace,
+    pub(super) standings: Standings,
     pub(super) agent: Arc<Agent>,
     pub(super) iteration: Iteration,
     /// This process has just recorded it, so nothing was begun in its name.
@@ -83,7 +88,7 @@ impl Run {
             let mut stop = claim.stop.clone();
             async move { stop.wait_for(Option::is_some).await.ok().and_then(|reason| *reason) }
         };
-        let turn = self.pace.turn(self.backend.name());
+        let turn = self.pace.turn(self.ticket());
         let permit = tokio::select! {
             permit = turn => permit,
             reason = stopped(&mut self.claim) => match reason {
@@ -114,6 +119,11 @@ impl Run {
         let Ok(environment) = environment::resolve(&self.ctx.client, &self.agent).await? else {
             return Ok(());
         };
+        let credential = self.credential(&environment);
+        if self.is_refused(credential.as_ref()) {
+            // It stays recorded, and begins when the provider serves again.
+            return Ok(());
+        }
         let reader = Reader::new(self.ctx.client.clone(), &fresh);
         let mut writer = Writer::at(reader.clone(), &TranscriptSize::default());
         // A master that ended between this record and the next step left it behind: it stands for this run too.
@@ -146,6 +156,7 @@ impl Run {
         status.now.started_at = Some(MicroTime(self.ctx.now()));
         status.now.session_id = Some(uuid::Uuid::new_v4().to_string());
         status.now.backend = Some(self.backend.name().to_owned());
+        status.now.credential = credential.map(|credential| credential.name);
         status.now.prompt_excerpt = excerpt;
         status.write().await?;
         tracing::info!(iteration = %self.iteration.name_any(), backend = self.backend.name(), "started");
@@ -180,6 +191,30 @@ impl Run {
         ended.into_iter().for_each(|ended| self.iterations.observe(ended));
         remove(self.ctx.config.runs_dir.join(self.iteration.uid().unwrap_or_default())).await;
         Ok(())
+    }
+
+    fn credential(&self, environment: &[(String, String)]) -> Option<Credential> {
+        credential::of(&*self.backend, &self.agent, environment, &credential::ambient, &self.ctx.config.salt)
+    }
+
+    /// How it asks for its turn.
+    pub(super) fn ticket(&self) -> Ticket {
+        let status = self.agent.status.as_ref();
+        Ticket {
+            agent: key(&self.agent),
+            iteration: self.iteration.name_any(),
+            backend: self.backend.name().to_owned(),
+            priority: self.agent.spec.priority,
+            last_started: status.and_then(|status| status.last_iteration_time.as_ref()).map(|at| at.0),
+        }
+    }
+
+    /// Whether the provider refused something to the credential since it was decided that this one begins.
+    fn is_refused(&self, credential: Option<&Credential>) -> bool {
+        let key = key(&self.agent);
+        let group = group_of(credential.map(|credential| credential.name.as_str()), &key);
+        let restarted = self.agent.spec.restarted_at.as_deref();
+        self.standings.holds(&group, &key, self.agent.spec.priority, restarted, self.ctx.now())
     }
 
     /// Ends an iteration that never ran.
@@ -369,6 +404,12 @@ fn ended(finished: Option<Finished>, asked: Option<Ending>, status: &mut Iterati
     }
     match finished.outcome {
         Outcome::Succeeded { output } => Ending::succeeded(output),
+        Outcome::Failed { reason, error, retry: RetryClass::Outage } => {
+            Ending::refused(FaultKind::Outage, &reason, error)
+        }
+        Outcome::Failed { reason, error, retry: RetryClass::Credential } => {
+            Ending { fatal: true, ..Ending::refused(FaultKind::Credential, &reason, error) }
+        }
         Outcome::Failed { reason, error, retry } => {
             Ending { fatal: retry == RetryClass::Fatal, ..Ending::failed(&reason, error) }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gcluster_types::AgentStatus;
 use gcluster_types::conditions::{
-    self, BACKEND_AVAILABLE, BACKING_OFF, Observed as Said, PROGRESSING, THROTTLED, WITHIN_LIMITS,
+    self, BACKEND_AVAILABLE, BACKING_OFF, Observed as Said, PROGRESSING, WITHIN_LIMITS,
 };
 use gcluster_types::kinds::agent::RunPolicy;
 use gcluster_types::kinds::iteration::Phase;
@@ -14,6 +14,7 @@ use kube::ResourceExt;
 use super::flow::phase;
 use super::limits::{Left, Used, left};
 use super::plan::{Note, Observed, Plan, Standing, newest_time, run_state};
+use super::{provider, why};
 
 /// The decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,11 +73,7 @@ pub(super) fn gate(
         );
     }
     if !has_revision {
-        return waiting(
-            "NoRevision",
-            "no revision that can be run is recorded; see the condition Ready".into(),
-            None,
-        );
+        return waiting("NoRevision", no_revision(status), None);
     }
     if let Some(hold) = hold {
         return waiting("ComingToItsEnd", hold.to_owned(), None);
@@ -95,17 +92,24 @@ pub(super) fn gate(
     if let Err(missing) = &seen.available {
         return waiting(missing.reason, missing.to_string(), None);
     }
-    let later = |time: &Option<MicroTime>| time.clone().filter(|time| time.0 > seen.now);
-    if let Some(until) = later(&status.throttled_until) {
-        let message = format!("the provider's usage limit holds the agent until {}", clock(&until));
-        return waiting("Throttled", message, Some(until));
+    if let Some(hold) = standing.hold.clone() {
+        return waiting(hold.reason, hold.message, hold.until);
     }
+    let later = |time: &Option<MicroTime>| time.clone().filter(|time| time.0 > seen.now);
     if let Some(until) = later(&status.backoff_until) {
         return waiting("BackingOff", backing_off(seen, status, &until), Some(until));
     }
     match left(seen.agent.spec.limits.as_ref(), used(seen, standing, status)) {
         Left::Iterations(Some(most)) => Gate::Open { most: usize::try_from(most).unwrap_or(0) },
         _ => Gate::Open { most: usize::MAX },
+    }
+}
+
+fn no_revision(status: &AgentStatus) -> String {
+    let ready = status.conditions.iter().find(|c| c.type_ == conditions::READY && c.status == "False");
+    match ready {
+        Some(said) => format!("its definition cannot be run: {}", said.message),
+        None => "its definition is not recorded as a revision yet".to_owned(),
     }
 }
 
@@ -158,7 +162,7 @@ fn backing_off(seen: &Observed<'_>, status: &AgentStatus, until: &MicroTime) -> 
     format!("{what} failed or ended at once without using a tool; the next one begins at {}", clock(until))
 }
 
-fn clock(time: &MicroTime) -> String {
+pub(super) fn clock(time: &MicroTime) -> String {
     time.0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
@@ -172,9 +176,6 @@ pub(super) fn say(seen: &Observed<'_>, standing: &Standing, gate: &Gate, plan: &
     active.sort();
     status.active_iterations = active;
     status.last_iteration_time = newest_time(seen, status.last_iteration_time.as_ref());
-    if status.throttled_until.as_ref().is_some_and(|until| until.0 <= seen.now) {
-        status.throttled_until = None;
-    }
     for said in sentences(seen, standing, gate, &plan.status) {
         let old = plan.status.conditions.iter().find(|c| c.type_ == said.kind);
         let was = old.map(|c| (c.status.clone(), c.reason.clone()));
@@ -184,17 +185,19 @@ pub(super) fn say(seen: &Observed<'_>, standing: &Standing, gate: &Gate, plan: &
         let is = if status == Some(true) { "True" } else { "False" };
         let changed =
             was.as_ref().is_none_or(|(status, old)| status != is || (kind == PROGRESSING && *old != reason));
-        if let (true, Some(note)) =
-            (changed, note(&kind, status == Some(true), &reason, &message, was.is_some()))
-        {
-            plan.notes.push(note);
-        }
+        let told = note(&kind, status == Some(true), &reason, &message, was.is_some()).or_else(|| {
+            provider::note(&kind, status == Some(true), &message, plan.status.provider_fault.as_ref())
+        });
+        plan.notes.extend(told.filter(|_| changed));
     }
+    why::tell(seen, standing, gate, plan);
     plan.look_again = match gate {
         Gate::Waiting { until: Some(until), .. } => {
             Duration::try_from(until.0.duration_since(seen.now)).ok().map(|d| d + Duration::from_millis(2))
         }
         Gate::Waiting { until: None, .. } if seen.available.is_err() => Some(seen.config.recheck_backend),
+        // Whose turn it is depends on others, too: their changes wake it, and this is for what nobody noticed.
+        Gate::Waiting { until: None, .. } if standing.hold.is_some() => Some(provider::RECHECK),
         Gate::Waiting { .. } | Gate::Open { .. } | Gate::Over { .. } => None,
     };
 }
@@ -209,14 +212,13 @@ fn sentences(
     let generation = seen.agent.metadata.generation;
     let say =
         |kind, is, reason, message: String| Said { kind, status: Some(is), reason, message, generation };
-    let mut all = vec![match gate {
-        Gate::Open { .. } => say(PROGRESSING, true, "Executing", "the definition is being executed".into()),
-        Gate::Over { reason, message } => {
-            let ending = if standing.nothing_runs() { "" } else { "; what runs comes to its end" };
-            say(PROGRESSING, false, reason, format!("{message}{ending}"))
-        }
-        Gate::Waiting { reason, message, .. } => say(PROGRESSING, true, reason, message.clone()),
-    }];
+    let (reason, message) = why::why(seen, standing, gate);
+    // How many iterations run changes all the time, and is no news of the definition.
+    let (reason, message) = match (gate, &seen.waits) {
+        (Gate::Open { .. }, None) => (why::EXECUTING, "the definition is being executed".to_owned()),
+        _ => (reason, message),
+    };
+    let mut all = vec![say(PROGRESSING, !matches!(gate, Gate::Over { .. }), reason, message)];
     all.push(match &seen.available {
         Ok(()) => {
             say(BACKEND_AVAILABLE, true, "Found", format!("the backend {} can be started", seen.backend))
@@ -230,16 +232,7 @@ fn sentences(
         Left::Nothing { reason, message } => say(WITHIN_LIMITS, false, reason, message),
     });
     let is_set = |kind| status.conditions.iter().any(|c| c.type_ == kind);
-    match &status.throttled_until {
-        Some(until) => {
-            let message = format!("the provider's usage limit holds the agent until {}", clock(until));
-            all.push(say(THROTTLED, true, "UsageLimitReached", message));
-        }
-        None if is_set(THROTTLED) => {
-            all.push(say(THROTTLED, false, "LimitLifted", "no usage limit is known".into()))
-        }
-        None => {}
-    }
+    all.extend(provider::conditions(seen, standing, status));
     match (status.fruitless_iterations, &status.backoff_until) {
         (Some(_), Some(until)) => {
             let reason = if fatal(seen).is_some() { "NeedsAttention" } else { "Fruitless" };
@@ -260,8 +253,6 @@ fn note(kind: &str, is: bool, reason: &str, message: &str, known: bool) -> Optio
         (BACKEND_AVAILABLE, true) if known => (false, "BackendAvailable"),
         (WITHIN_LIMITS, false) => (true, "LimitReached"),
         (WITHIN_LIMITS, true) if known => (false, "LimitRaised"),
-        (THROTTLED, true) => (true, "Throttled"),
-        (THROTTLED, false) => (false, "LimitLifted"),
         (BACKING_OFF, true) => (true, "BackingOff"),
         (PROGRESSING, false) => match reason {
             "Completed" => (false, "Completed"),

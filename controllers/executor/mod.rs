@@ -12,6 +12,7 @@
 mod adoption;
 pub mod backoff;
 mod count;
+mod credential;
 mod driver;
 mod environment;
 pub mod flow;
@@ -24,11 +25,16 @@ mod pace;
 pub mod plan;
 pub mod program;
 pub mod prompt;
+mod provider;
+mod queue;
 mod reconcile;
 mod record;
+mod rotation;
+mod standings;
 pub mod stats;
 mod transcript;
 mod watch;
+mod why;
 
 pub use count::THROTTLED;
 pub use messages::messages;
@@ -40,5 +46,11 @@ mod cost_tests;
 mod flow_tests;
 #[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod provider_tests;
+#[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
+mod standings_tests;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,8 @@ use super::count::count;
 use super::flow::{Flow, Scene, Start, flow, phase};
 use super::gates::{self, Gate};
 use super::program::Program;
+use super::provider;
+use super::queue::Waits;
 use crate::backend::Unavailable;
 use crate::context::Config;
 
@@ -43,6 +45,10 @@ pub struct Observed<'a> {
     pub backend: &'a str,
     /// Whether it can be started.
     pub available: Result<(), Unavailable>,
+    /// What is known of the credential.
+    pub provider: provider::View,
+    /// How its iterations wait for their turn, where some do.
+    pub waits: Option<Waits>,
     /// Settings.
     pub config: &'a Config,
     /// The time now.
@@ -74,6 +80,8 @@ pub struct Plan {
     pub look_again: Option<Duration>,
     /// What to tell people.
     pub notes: Vec<Note>,
+    /// Something of it would begin, but for what the provider refuses.
+    pub ready: bool,
 }
 
 /// Why an iteration is ended from outside.
@@ -81,7 +89,8 @@ pub struct Plan {
 pub enum StopReason {
     /// `spec.run` is `Stopped`.
     Stopped,
-    /// `spec.run` is `Paused`: an iteration that waits for its turn goes back to being recorded only.
+    /// `spec.run` is `Paused`, or the provider serves nobody: an iteration that waits for its turn goes back to
+    /// being recorded only.
     Paused,
     /// `spec.restartedAt` changed.
     Restarted,
@@ -123,7 +132,7 @@ pub struct Note {
 /// Plans for one agent.
 pub fn plan(seen: &Observed<'_>) -> Plan {
     let mut plan = Plan { status: seen.agent.status.clone().unwrap_or_default(), ..Plan::default() };
-    let standing = Standing::of(seen);
+    let mut standing = Standing::of(seen);
     plan.leftovers.clone_from(&standing.leftovers);
     if seen.agent.metadata.deletion_timestamp.is_some() {
         return deletion(seen, &standing, plan);
@@ -140,8 +149,7 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
         stop_all(&standing, StopReason::Stopped, &mut plan);
     }
     if spec.run == RunPolicy::Paused {
-        let waiting = standing.live.iter().filter(|iteration| is_unstarted(iteration));
-        plan.stops.extend(waiting.filter_map(|iteration| Some((iteration.uid()?, StopReason::Paused))));
+        hold_back(&standing, &mut plan);
     }
     let next = match &runs {
         Some(runs) if plan.status.execution.is_some() => {
@@ -160,15 +168,25 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
     };
     supersede(seen, &standing, done, &mut plan);
     count(seen, &open, &mut plan);
+    standing.hold = provider::observe(seen, &mut plan);
     // A hold means that the present execution comes to its end first: it is not done yet in any other sense.
     let done = done && hold.is_none();
     let gate = gates::gate(seen, &standing, runs.is_some(), hold, done, !starts.is_empty(), &plan.status);
     gates::say(seen, &standing, &gate, &mut plan);
+    plan.ready = provider::is_ready(seen, &standing, &gate, !starts.is_empty(), &plan.status);
     if let Gate::Open { most } = gate {
         plan.starts = starts;
         plan.starts.truncate(most);
+    } else if standing.hold.is_some() {
+        // What waits for its turn goes back to being recorded only, and begins when the provider serves again.
+        hold_back(&standing, &mut plan);
     }
     plan
+}
+
+fn hold_back(standing: &Standing, plan: &mut Plan) {
+    let waiting = standing.live.iter().filter(|iteration| is_unstarted(iteration));
+    plan.stops.extend(waiting.filter_map(|iteration| Some((iteration.uid()?, StopReason::Paused))));
 }
 
 /// How the iterations stand.
@@ -179,11 +197,14 @@ pub(super) struct Standing {
     pub(super) leftovers: Vec<Arc<Iteration>>,
     /// Those that were recorded and never started.
     pub(super) unstarted: Vec<Arc<Iteration>>,
+    /// What the provider refuses.
+    pub(super) hold: Option<provider::Hold>,
 }
 
 impl Standing {
     fn of(seen: &Observed<'_>) -> Self {
-        let mut standing = Standing { live: Vec::new(), leftovers: Vec::new(), unstarted: Vec::new() };
+        let mut standing =
+            Standing { live: Vec::new(), leftovers: Vec::new(), unstarted: Vec::new(), hold: None };
         for iteration in seen.iterations.iter().filter(|iteration| !phase(iteration).is_terminal()) {
             let place = if seen.live.contains(&iteration.uid().unwrap_or_default()) {
                 &mut standing.live
@@ -203,7 +224,7 @@ impl Standing {
 }
 
 /// Recorded, and not a step further: no session was chosen for it.
-fn is_unstarted(iteration: &Iteration) -> bool {
+pub(super) fn is_unstarted(iteration: &Iteration) -> bool {
     let status = iteration.status.as_ref();
     phase(iteration) == Phase::Pending && status.is_none_or(|status| status.session_id.is_none())
 }

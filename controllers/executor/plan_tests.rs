@@ -22,6 +22,7 @@ struct Seen {
     iterations: Vec<Arc<Iteration>>,
     live: HashSet<String>,
     missing: bool,
+    waits: Option<super::queue::Waits>,
 }
 
 impl Seen {
@@ -34,7 +35,7 @@ impl Seen {
             "status": {"digest": "D", "observedGeneration": 1, "execution": 1, "executionDigest": "D"},
         });
         let agent = serde_json::from_value(agent).unwrap();
-        Self { agent, iterations: Vec::new(), live: HashSet::new(), missing: false }
+        Self { agent, iterations: Vec::new(), live: HashSet::new(), missing: false, waits: None }
     }
 
     fn run(mut self, run: RunPolicy) -> Self {
@@ -81,6 +82,8 @@ impl Seen {
             outputs: &|_| Some("out".into()),
             backend: "rehearsal",
             available: if self.missing { Err(missing) } else { Ok(()) },
+            provider: super::provider::View::default(),
+            waits: self.waits.clone(),
             config: &config,
             now: Timestamp::from_second(NOW).unwrap(),
             spread: 0.5,

@@ -5,13 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use gcluster_types::kinds::iteration::Phase;
 use gcluster_types::{Agent, AgentRevision, Iteration, IterationSpec, Message, labels};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+use tokio::sync::OnceCell;
 
+use super::credential::Credential;
 use super::driver::{Run, drive, remove};
 use super::environment;
 use super::flow::{Start, phase};
@@ -19,7 +22,9 @@ use super::live::Live;
 use super::messages::Post;
 use super::pace::Pace;
 use super::plan::{Observed, Plan, StopReason, plan};
-use super::{adoption, record, transcript};
+use super::rotation::Rotation;
+use super::standings::{self, Member, Standings, group_of};
+use super::{adoption, credential, provider, record, transcript};
 use crate::Context;
 use crate::agents::Agents;
 use crate::backend::{Backend, Unavailable, sweep};
@@ -38,6 +43,12 @@ const FIELDS: &[&str] = &[
     "fruitlessIterations",
     "backoffUntil",
     "throttledUntil",
+    "credential",
+    "credentialSource",
+    "providerFault",
+    "reason",
+    "message",
+    "reasonSince",
     "lastIterationTime",
     "activeIterations",
     "tokens",
@@ -70,7 +81,11 @@ struct Shared {
     live: Live,
     post: Post,
     pace: Pace,
+    standings: Standings,
+    rotation: Rotation,
     outputs: Mutex<HashMap<String, Arc<str>>>,
+    /// What was before this process is known.
+    begun: OnceCell<()>,
 }
 
 impl Executor {
@@ -84,35 +99,45 @@ impl Executor {
         let events = Events::new(ctx.client.clone(), labels::MANAGER_EXECUTOR);
         let pace = Pace::new(ctx.config.clone());
         let revisions = Index::default();
-        let (live, outputs) = (Live::new(), Mutex::default());
+        let (live, outputs, begun) = (Live::new(), Mutex::default(), OnceCell::new());
         let post = Post::new(ctx.clone(), messages, iterations.clone(), live.clone());
-        Self {
-            shared: Arc::new(Shared {
-                ctx,
-                agents,
-                revisions,
-                iterations,
-                events,
-                live,
-                post,
-                pace,
-                outputs,
-            }),
-        }
+        let (standings, rotation) = (Standings::default(), Rotation::default());
+        let shared = Shared {
+            ctx,
+            agents,
+            revisions,
+            iterations,
+            events,
+            live,
+            post,
+            pace,
+            standings,
+            rotation,
+            outputs,
+            begun,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Runs until it is dropped. Iterations that run go on; [`Executor::close`] ends them.
     pub async fn run(&self) {
         let shared = self.shared.clone();
         let client = shared.ctx.client.clone();
-        let live = shared.live.clone();
+        let (live, pace) = (shared.live.clone(), shared.pace.clone());
         let deleted = move |iteration: &Iteration| {
-            live.stop(&iteration.uid().unwrap_or_default(), StopReason::Deleted);
+            let uid = iteration.uid().unwrap_or_default();
+            live.stop(&uid, StopReason::Deleted);
+            pace.settle(&uid);
         };
         let iterations = shared.iterations.follow(Api::all(client.clone()), deleted);
-        let revisions = shared.revisions.follow(Api::all(client), |_| {});
+        let revisions = shared.revisions.follow(Api::all(client.clone()), |_| {});
         let mut returned = shared.live.returned();
         let returned = futures::stream::poll_fn(move |cx| returned.poll_recv(cx));
+        let mut woken = shared.standings.woken();
+        let woken = futures::stream::poll_fn(move |cx| woken.poll_recv(cx));
+        let woken = futures::stream::select(woken, shared.rotation.woken(client));
+        let woken = futures::stream::select(woken, shared.pace.moved().boxed());
+        let returned = futures::stream::select(returned, woken);
         let watched = futures::stream::select(iterations.boxed(), revisions.boxed());
         let post = shared.post.clone();
         let triggers = futures::stream::select(watched, returned).inspect({
@@ -120,7 +145,11 @@ impl Executor {
             move |agent| post.wake((agent.namespace.clone().unwrap_or_default(), agent.name.clone()))
         });
         let (ctx, agents, live) = (shared.ctx.clone(), shared.agents.store(), shared.live.clone());
-        let gone = move |agent: &Agent| live.forget(&agent.uid().unwrap_or_default());
+        let (standings, clock) = (shared.standings.clone(), shared.ctx.clone());
+        let gone = move |agent: &Agent| {
+            live.forget(&agent.uid().unwrap_or_default());
+            standings.forget(&standings::key(agent), clock.now());
+        };
         let own = shared.agents.triggers(|agent| agent.resource_version(), gone);
         let triggers = futures::stream::select(own.boxed(), triggers).boxed();
         let reconciling = control_loop::run(&ctx, "executor", agents, triggers, SETTLE, move |agent| {
@@ -151,6 +180,7 @@ impl Shared {
     async fn reconcile(self: Arc<Self>, cached: Arc<Agent>) -> Result<Action> {
         self.iterations.ready().await;
         self.revisions.ready().await;
+        self.begun.get_or_init(|| self.begin()).await;
         let agent = self.agents.newest(&cached);
         let done = self.look(&agent).await;
         if done.as_ref().is_err_and(Error::is_race) {
@@ -162,9 +192,12 @@ impl Shared {
     async fn look(self: &Arc<Self>, agent: &Arc<Agent>) -> Result<Action> {
         let agents: Api<Agent> =
             Api::namespaced(self.ctx.client.clone(), &agent.namespace().unwrap_or_default());
-        let environment = environment::resolve(&self.ctx.client, agent).await?.err();
+        self.rotation.note(agent);
+        let resolved = environment::resolve(&self.ctx.client, agent).await?;
+        let account = self.account(agent, resolved.as_deref().ok());
+        let environment = resolved.err();
         let (mut plan, backend) = loop {
-            let (plan, backend) = self.plan(agent, environment.as_ref());
+            let (plan, backend) = self.plan(agent, environment.as_ref(), &account);
             for (uid, reason) in &plan.stops {
                 self.live.stop(uid, *reason);
             }
@@ -181,14 +214,59 @@ impl Shared {
             let soon = jittered(environment::RECHECK);
             plan.look_again = plan.look_again.map(|at| at.min(soon));
         }
-        self.act(&agents, agent, plan, backend).await
+        let standing = self.standing(agent, &plan, &account);
+        let action = self.act(&agents, agent, plan, backend).await?;
+        self.standings.take(agent, &account, standing, self.ctx.now());
+        Ok(action)
     }
 
-    fn plan(&self, agent: &Agent, missing: Option<&Unavailable>) -> (Plan, Option<Arc<dyn Backend>>) {
-        let uid = agent.uid().unwrap_or_default();
+    /// Before anything new begins: what an earlier master began has its room, and what agents were refused counts.
+    async fn begin(&self) {
+        let begun = |iteration: &Iteration| phase(iteration) == Phase::Running;
+        self.iterations.all().iter().filter(|iteration| begun(iteration)).for_each(|i| self.pace.expect(i));
+        self.agents.store().state().iter().for_each(|agent| self.standings.seed(agent));
+    }
+
+    /// How the agent stands on its credential, as it is planned now.
+    fn standing(&self, agent: &Agent, plan: &Plan, account: &provider::View) -> Member {
+        let live = self.live.of_agent(&agent.uid().unwrap_or_default());
+        let iterations = self.iterations.of(agent);
+        Member::of(agent, &iterations, &live, plan, account, self.ctx.now())
+    }
+
+    /// What is known of what the agent authenticates with.
+    fn account(&self, agent: &Agent, environment: Option<&[(String, String)]>) -> provider::View {
+        let (_, backend) = self.backend(agent);
+        let credential = match (environment, &backend) {
+            (Some(environment), Some(backend)) => {
+                let salt = &self.ctx.config.salt;
+                credential::of(&**backend, agent, environment, &credential::ambient, salt)
+            }
+            // A value is missing: what was known is not forgotten meanwhile.
+            _ => Credential::known(agent),
+        };
+        let key = standings::key(agent);
+        let group = group_of(credential.as_ref().map(|credential| credential.name.as_str()), &key);
+        let (fault, turn, answers) = self.standings.view(&group, &key, agent.spec.priority, self.ctx.now());
+        let authentication = backend.map(|backend| backend.authentication()).unwrap_or_default();
+        provider::View { credential, authentication, fault, turn, answers }
+    }
+
+    fn backend(&self, agent: &Agent) -> (String, Option<Arc<dyn Backend>>) {
         let named = agent.spec.backend.as_ref().and_then(|backend| backend.name.clone());
         let name = named.unwrap_or_else(|| self.ctx.config.default_backend.clone());
         let backend = self.ctx.backends.get(&name).cloned();
+        (name, backend)
+    }
+
+    fn plan(
+        &self,
+        agent: &Agent,
+        missing: Option<&Unavailable>,
+        account: &provider::View,
+    ) -> (Plan, Option<Arc<dyn Backend>>) {
+        let uid = agent.uid().unwrap_or_default();
+        let (name, backend) = self.backend(agent);
         let available = match &backend {
             Some(backend) => backend.check().and_then(|()| missing.cloned().map_or(Ok(()), Err)),
             None => Err(self.unknown(&name)),
@@ -202,6 +280,8 @@ impl Shared {
             outputs: &|iteration| self.cached(&uid, iteration),
             backend: &name,
             available,
+            provider: account.clone(),
+            waits: self.pace.tell(agent),
             config: &self.ctx.config,
             now: self.ctx.now(),
             spread: fastrand::f64(),
@@ -309,6 +389,7 @@ impl Shared {
         let run = Run {
             ctx: self.ctx.clone(),
             pace: self.pace.clone(),
+            standings: self.standings.clone(),
             agent: agent.clone(),
             iteration,
             is_new,
@@ -335,6 +416,7 @@ impl Shared {
         let run = Run {
             ctx: self.ctx.clone(),
             pace: self.pace.clone(),
+            standings: self.standings.clone(),
             agent: agent.clone(),
             iteration: iteration.clone(),
             is_new: false,
@@ -360,6 +442,9 @@ impl Shared {
             if let Some(fresh) = record::read(&api, iteration).await? {
                 let over = phase(&fresh).is_terminal();
                 self.iterations.observe(fresh.clone());
+                if over {
+                    self.pace.settle(&uid);
+                }
                 if over || self.adopt(agent, &fresh).await? {
                     continue;
                 }
@@ -377,6 +462,7 @@ impl Shared {
             let backend = backend.and_then(|name| self.ctx.backends.get(&name).cloned());
             self.post.settle_leftover(iteration, backend, &run_dir).await?;
             self.closed(iteration, adoption::MASTER_RESTARTED).await?;
+            self.pace.settle(&uid);
             remove(run_dir).await;
         }
         for (iteration, reason) in &plan.unwanted {

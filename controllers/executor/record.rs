@@ -3,6 +3,7 @@
 use gcluster_types::Iteration;
 use gcluster_types::kinds::agent::TokenTotals;
 use gcluster_types::kinds::iteration::{IterationStatus, Phase};
+use gcluster_types::kinds::provider::FaultKind;
 use gcluster_types::labels;
 use gcluster_types::transcript::{Entry, Record};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -39,6 +40,8 @@ const FIELDS: &[&str] = &[
     "error",
     "fatal",
     "resetsAt",
+    "credential",
+    "providerFault",
     "transcript",
 ];
 
@@ -52,11 +55,14 @@ pub(super) struct Ending {
     /// Trying again cannot help before a person changes something.
     pub(super) fatal: bool,
     pub(super) resets_at: Option<Timestamp>,
+    /// What the provider refused.
+    pub(super) fault: Option<FaultKind>,
 }
 
 impl Ending {
     fn new(phase: Phase, reason: &str) -> Self {
-        Self { phase, reason: reason.to_owned(), output: None, error: None, fatal: false, resets_at: None }
+        let (output, error, resets_at, fault) = (None, None, None, None);
+        Self { phase, reason: reason.to_owned(), output, error, fatal: false, resets_at, fault }
     }
 
     pub(super) fn succeeded(output: String) -> Self {
@@ -72,7 +78,12 @@ impl Ending {
     }
 
     pub(super) fn throttled(until: Option<Timestamp>, message: String) -> Self {
-        Self { error: Some(message), resets_at: until, ..Self::new(Phase::Interrupted, THROTTLED) }
+        Self { resets_at: until, ..Self::refused(FaultKind::UsageLimit, THROTTLED, message) }
+    }
+
+    /// Ended by what the provider refused: no failure of the work.
+    pub(super) fn refused(kind: FaultKind, reason: &str, message: String) -> Self {
+        Self { error: Some(message), fault: Some(kind), ..Self::new(Phase::Interrupted, reason) }
     }
 }
 
@@ -144,6 +155,12 @@ pub(super) async fn finish(
     if let Some(output) = &ending.output {
         writer.push(now, Entry::Output { text: output.clone() });
     }
+    if ending.fault.is_some() {
+        // The transcript cannot hold it: a master that dies after the seal would forget until when to wait.
+        status.now.provider_fault = ending.fault;
+        status.now.resets_at = ending.resets_at.map(MicroTime);
+        status.write_surely().await?;
+    }
     let (phase, reason, error) = (ending.phase, ending.reason.clone(), ending.error.clone());
     writer.push(now, Entry::End { phase, reason, error });
     writer.seal().await?;
@@ -159,7 +176,9 @@ async fn settle(status: &mut StatusWriter, ending: Ending, now: Timestamp) -> Re
     status.now.output_excerpt = ending.output.as_deref().and_then(excerpt);
     status.now.error = ending.error.map(|error| shortened(&error, ERROR_CHARS));
     status.now.fatal = ending.fatal;
-    status.now.resets_at = ending.resets_at.map(MicroTime);
+    // What was noted before the seal stays, when the end is read off the transcript.
+    status.now.resets_at = ending.resets_at.map(MicroTime).or(status.now.resets_at.take());
+    status.now.provider_fault = ending.fault.or(status.now.provider_fault.take());
     status.write_surely().await
 }
 

@@ -39,13 +39,21 @@ pub fn describe(agent: &Agent, around: Around<'_>) -> String {
     if let Some(created) = &meta.creation_timestamp {
         head.add("Created", moment(created.0, now));
     }
-    head.add("State", state(agent, status, now));
+    head.add("State", state(status, now));
+    head.maybe("Why", because(agent, status, now).as_deref());
     if let Some(deleted) = &meta.deletion_timestamp {
         let waiting = meta.finalizers.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
         head.add("Deleting", format!("{}, waits for {waiting}", moment(deleted.0, now)));
     }
     head.add("Desired", desired(agent.spec.run));
+    if agent.spec.priority != 0 {
+        head.add("Priority", agent.spec.priority.to_string());
+    }
     head.add("Backend", backend(agent, status));
+    if let Some(credential) = &status.credential {
+        let source = status.credential_source.as_deref().unwrap_or("of an unknown source");
+        head.add("Credential", format!("{credential}, {source}"));
+    }
     head.maybe("Directory", agent.spec.working_directory.as_deref());
     head.add("Limits", limits(agent));
     head.add("Iterations", iterations(status));
@@ -72,8 +80,8 @@ pub fn desired(run: RunPolicy) -> &'static str {
     }
 }
 
-/// The state and, in words, why.
-fn state(agent: &Agent, status: &AgentStatus, now: Timestamp) -> String {
+/// The state, and when something happened last.
+fn state(status: &AgentStatus, now: Timestamp) -> String {
     let state = match status.run_state.unwrap_or_default() {
         RunState::Pending => "pending",
         RunState::Running => "running",
@@ -83,19 +91,43 @@ fn state(agent: &Agent, status: &AgentStatus, now: Timestamp) -> String {
     if let Some(last) = &status.last_iteration_time {
         text += &format!(", last activity {} ago", age::since(last.0, now));
     }
-    match why(agent, status) {
-        Some(why) => format!("{text}\n{why}"),
-        None => text,
+    text
+}
+
+/// Why nothing runs, with the time since which that is so; what it does when something runs.
+fn because(agent: &Agent, status: &AgentStatus, now: Timestamp) -> Option<String> {
+    let why = why(agent, status)?;
+    let since = status
+        .reason_since
+        .as_ref()
+        .filter(|_| status.message.as_ref().is_some_and(|said| why.ends_with(said)));
+    match since {
+        Some(since) => Some(format!("{why} (since {})", age::since(since.0, now))),
+        None => Some(why),
     }
 }
 
-/// The first condition that keeps the agent from working, else what it is doing.
+/// The first reason that keeps the agent from working, else what it is doing. The executor's own words where they are
+/// about what is desired now.
 pub fn why(agent: &Agent, status: &AgentStatus) -> Option<String> {
+    if agent.metadata.deletion_timestamp.is_some() {
+        return Some("Deleting: it is being deleted, and what runs comes to its end first".into());
+    }
+    let decided = match agent.spec.run {
+        RunPolicy::Running => !matches!(status.reason.as_deref(), Some("Paused" | "Stopped")),
+        RunPolicy::Paused => status.reason.as_deref() == Some("Paused"),
+        RunPolicy::Stopped => status.reason.as_deref() == Some("Stopped"),
+    };
+    if let (Some(reason), Some(message), true) = (&status.reason, &status.message, decided) {
+        return Some(format!("{reason}: {message}"));
+    }
     let troubled = [
         (conditions::READY, "False"),
         (conditions::BACKEND_AVAILABLE, "False"),
         (conditions::WITHIN_LIMITS, "False"),
+        (conditions::CREDENTIAL_VALID, "False"),
         (conditions::THROTTLED, "True"),
+        (conditions::PROVIDER_AVAILABLE, "False"),
         (conditions::BACKING_OFF, "True"),
     ];
     let trouble = troubled

@@ -97,6 +97,9 @@ pub fn standing(agent: &Agent) -> Standing {
     if let Some(condition) = progress.filter(|condition| condition.reason == "Completed") {
         return of(Need::Done, "done", Some(condition));
     }
+    if let Some(condition) = has(conditions::CREDENTIAL_VALID, "False") {
+        return of(Need::You, "login", Some(condition));
+    }
     if let Some(condition) = has(conditions::BACKING_OFF, "True") {
         return match condition.reason.as_str() {
             "NeedsAttention" => of(Need::You, "needs you", Some(condition)),
@@ -106,8 +109,19 @@ pub fn standing(agent: &Agent) -> Standing {
     if let Some(condition) = has(conditions::THROTTLED, "True") {
         return of(Need::Limited, "throttled", Some(condition));
     }
+    if let Some(condition) = has(conditions::PROVIDER_AVAILABLE, "False") {
+        return of(Need::Limited, "outage", Some(condition));
+    }
     if let Some(condition) = has(conditions::WITHIN_LIMITS, "False") {
         return of(Need::Limited, "limit", Some(condition));
+    }
+    let waits =
+        has(conditions::PROGRESSING, "True").filter(|condition| condition.reason.starts_with("WaitingFor"));
+    if let Some(condition) = waits {
+        return Standing {
+            since: status.reason_since.as_ref().map(|at| at.0),
+            ..of(Need::Working, "waiting", Some(condition))
+        };
     }
     let since = has(conditions::PROGRESSING, "True").map(|condition| condition.last_transition_time.0);
     match status.run_state.unwrap_or_default() {
@@ -147,6 +161,9 @@ mod tests {
         let gone = ("BackendAvailable", "False", "NotFound");
         let throttled = ("Throttled", "True", "UsageLimitReached");
         let limit = ("WithinLimits", "False", "BudgetSpent");
+        let refused = ("CredentialValid", "False", "AuthenticationFailed");
+        let outage = ("ProviderAvailable", "False", "Outage");
+        let waits = ("Progressing", "True", "WaitingForRoom");
         let completed = ("Progressing", "False", "Completed");
         let running = |conditions: &[(&str, &str, &str)]| need("Running", "running", &[], conditions);
         assert_eq!(running(&[]), (Need::Working, "working".into()));
@@ -154,6 +171,9 @@ mod tests {
         assert_eq!(running(&[fatal]), (Need::You, "needs you".into()));
         assert_eq!(running(&[gone, failing]), (Need::You, "no backend".into()));
         assert_eq!(running(&[throttled, limit]), (Need::Limited, "throttled".into()));
+        assert_eq!(running(&[refused, failing]), (Need::You, "login".into()));
+        assert_eq!(running(&[outage]), (Need::Limited, "outage".into()));
+        assert_eq!(running(&[waits]), (Need::Working, "waiting".into()));
         assert_eq!(running(&[limit]), (Need::Limited, "limit".into()));
         assert_eq!(need("Running", "stopped", &[], &[completed]), (Need::Done, "done".into()));
         assert_eq!(need("Running", "pending", &[], &[]), (Need::Idle, "pending".into()));

@@ -7,6 +7,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::provider::ProviderFault;
+
 /// What one agent should do, how, and within which limits.
 ///
 /// The definition is text in canonical form and complete: an agent can run from its object alone,
@@ -35,6 +37,8 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Tokens","type":"integer","jsonPath":".status.tokens.total","priority":1,"description":"tokens of all iterations, all four kinds"}"#,
     printcolumn = r#"{"name":"Cost","type":"string","jsonPath":".status.cost","priority":1,"description":"cost of all iterations in US dollars, as the backend reports it"}"#,
     printcolumn = r#"{"name":"Backend","type":"string","jsonPath":".status.backend","priority":1,"description":"program that executes the prompts"}"#,
+    printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority","priority":1,"description":"who runs first when not all can; higher is first"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason","priority":1,"description":"why it is in its state, in one word"}"#,
     printcolumn = r#"{"name":"Directory","type":"string","jsonPath":".spec.workingDirectory","priority":1}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -63,6 +67,9 @@ pub struct AgentSpec {
     /// Which agent program executes the prompts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<Backend>,
+    /// Who runs first when not all can: higher is first, as in a PriorityClass. Agents of one priority take turns.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: i32,
     /// What the agent may use up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -77,6 +84,10 @@ pub struct AgentSpec {
     #[serde(default = "default_iteration_history")]
     #[schemars(range(min = 1))]
     pub iteration_history_limit: i32,
+}
+
+fn is_zero(priority: &i32) -> bool {
+    *priority == 0
 }
 
 fn default_revision_history() -> i32 {
@@ -249,6 +260,25 @@ pub struct AgentStatus {
     /// No iteration begins before this time, because the provider's usage limit is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_until: Option<MicroTime>,
+    /// What the agent's programs authenticate with, as a name that reveals nothing: the backend and a digest. Agents
+    /// with the same name share the provider's limits. Absent where the backend has no such thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// Where the credential comes from, such as `ANTHROPIC_API_KEY from the key api-key of the Secret default/token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_source: Option<String>,
+    /// What the provider refuses to everybody on the credential, while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_fault: Option<ProviderFault>,
+    /// Why the agent is in its state, in one CamelCase word: the first reason that applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same as one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Since when `reason` applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_since: Option<MicroTime>,
     /// When the newest iteration began or ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_iteration_time: Option<MicroTime>,

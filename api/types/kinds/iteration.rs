@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agent::TokenTotals;
+use super::provider::FaultKind;
 
 /// One execution of one step. Owned by its Agent, named `<agent>.<step>.<number>`, items of a map
 /// `<agent>.<step>.<number>.<item>`.
@@ -124,6 +125,12 @@ pub struct IterationStatus {
     /// When the provider's usage limit is lifted; only with the reason `Throttled`, and only if it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<MicroTime>,
+    /// What its program authenticates with; see `status.credential` of the Agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// What the provider refused, when that ended it: no failure of the agent's work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_fault: Option<FaultKind>,
     /// How far the transcript has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcript: Option<TranscriptSize>,
@@ -141,7 +148,7 @@ pub enum Phase {
     Succeeded,
     /// The backend reported an error or went away.
     Failed,
-    /// It was ended from outside: a stop, a delete, a timeout of the master's life.
+    /// It was ended from outside: a stop, a delete, the end of the master, a refusal of the provider.
     Interrupted,
 }
 

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod iteration;
 pub mod message;
+pub mod provider;
 pub mod revision;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
