@@ -61,7 +61,7 @@ pub(crate) fn judge(error: &Value, sign_in: &str, lifted: impl Fn(&str) -> Optio
     } else if says(&["usage limit", "rate limit", "rate_limit", "too many requests"]) || number("429") {
         let until = rate_limit_reset(data).or_else(|| reset_in_text(&text)).or_else(|| lifted(&text));
         return Outcome::Throttled { until, message: text };
-    } else if says(&["credit balance", "billing", "quota"]) || number("402") {
+    } else if says(&["credit balance", "out of credits", "billing", "quota"]) || number("402") {
         ("BillingError", Fatal)
     } else if says(&["unauthorized", "authentication", "api key", "not logged in"])
         || number("401")

@@ -15,6 +15,8 @@ mod acp_sent;
 mod acp_stream;
 mod acp_update;
 mod acp_usage;
+pub mod amp;
+mod amp_stream;
 pub mod claude;
 mod claude_ending;
 mod claude_entry;

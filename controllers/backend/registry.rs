@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Backend;
 use super::acp::AcpBackend;
+use super::amp::AmpBackend;
 use super::claude::ClaudeBackend;
 use super::codex::CodexBackend;
 use super::command::CommandBackend;
@@ -21,6 +22,7 @@ impl Backends {
     pub fn standard() -> Backends {
         Backends::default()
             .with(Arc::new(AcpBackend))
+            .with(Arc::new(AmpBackend::default()))
             .with(Arc::new(ClaudeBackend::default()))
             .with(Arc::new(CodexBackend::default()))
             .with(Arc::new(CommandBackend))
@@ -58,7 +60,7 @@ mod tests {
     #[test]
     fn the_standard_backends_are_found_by_their_names() {
         let backends = Backends::standard();
-        assert_eq!(backends.names(), ["acp", "claude", "codex", "command", "rehearsal"]);
+        assert_eq!(backends.names(), ["acp", "amp", "claude", "codex", "command", "rehearsal"]);
         for name in backends.names() {
             assert_eq!(backends.get(name).unwrap().name(), name);
         }

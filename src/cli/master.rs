@@ -60,6 +60,8 @@ pub(crate) struct MasterArgs {
 pub(crate) enum Backend {
     /// The program that each agent names, which speaks the Agent Client Protocol.
     Acp,
+    /// The amp CLI.
+    Amp,
     /// The claude CLI.
     Claude,
     /// The codex CLI.
@@ -75,6 +77,7 @@ impl Backend {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Backend::Acp => "acp",
+            Backend::Amp => "amp",
             Backend::Claude => "claude",
             Backend::Codex => "codex",
             Backend::Command => "command",
