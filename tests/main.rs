@@ -5,6 +5,7 @@
 
 mod adoption;
 mod adoption_claude;
+mod agent_programs;
 mod architecture;
 mod claude_real;
 mod cli_apply;
