@@ -108,6 +108,11 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
+/// The field manager of one of gcluster's tools, with the name of who uses it.
+pub fn manager(tool: &str) -> String {
+    crate::render::manager::with_user(tool, Some(&person()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 //!
 //! - [`cli`] one file per verb; [`render`] turns objects and transcripts into text for it;
 //! - [`client`] talks to a master; [`serve`] is one: store, API server and controllers joined;
+//! - `rollback` writes an older revision's text, for the command line and for the screen;
 //! - [`exit`] how a command ends; [`config`] where things are; [`telemetry`] logs.
 
 pub mod cli;
@@ -9,6 +10,7 @@ pub mod client;
 pub mod config;
 pub mod exit;
 pub mod render;
+mod rollback;
 pub mod serve;
 pub mod telemetry;
 pub mod tui;

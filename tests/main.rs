@@ -29,6 +29,7 @@ mod master_process;
 mod messages;
 mod python_clients;
 mod readme;
+mod rollout;
 mod stalls;
 mod steer;
 mod supervision;

@@ -7,6 +7,13 @@ pub const STEP: &str = "gcluster.dev/step";
 /// On Agents, as an annotation: the file that they were applied from.
 pub const SOURCE: &str = "gcluster.dev/source";
 
+/// On AgentRevisions, as an annotation: the field manager that brought the text.
+pub const CHANGED_BY: &str = "gcluster.dev/changed-by";
+/// On AgentRevisions, as an annotation: when the text became the desired one (RFC 3339).
+pub const CHANGED_AT: &str = "gcluster.dev/changed-at";
+/// On Agents, and from there on their revisions, as an annotation: why it was changed, in a person's words.
+pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+
 /// Keeps a deleted Agent until the executor has ended its processes.
 pub const EXECUTOR_FINALIZER: &str = "gcluster.dev/executor";
 
@@ -14,6 +21,14 @@ pub const EXECUTOR_FINALIZER: &str = "gcluster.dev/executor";
 pub const MANAGER_APPLY: &str = "gcluster";
 /// Field manager of `gcluster stop`, `start`, `pause` and `restart`.
 pub const MANAGER_RUN: &str = "gcluster-run";
+/// Field manager of `gcluster edit`; this and the next two carry the user's name behind a colon, if it is known.
+pub const MANAGER_EDIT: &str = "gcluster-edit";
+/// Field manager of prompts that are edited in steer, and of revisions that are taken back there.
+pub const MANAGER_STEER: &str = "gcluster-steer";
+/// Field manager of `gcluster rollout undo`.
+pub const MANAGER_ROLLOUT: &str = "gcluster-rollout";
+/// Field manager of the line protocol.
+pub const MANAGER_LINE: &str = "gcluster-line";
 /// Field manager of `gcluster send`.
 pub const MANAGER_SEND: &str = "gcluster-send";
 /// Field manager of the revision controller.

@@ -37,6 +37,14 @@ pub fn object_name(agent: &str) -> Result<String, NameError> {
     Ok(trimmed.to_owned())
 }
 
+/// Digits of the digest in a revision's name.
+const DIGEST_DIGITS: usize = 10;
+
+/// Name of an agent's revision with this digest.
+pub fn revision_name(agent: &str, digest: &str) -> String {
+    format!("{agent}-{}", digest.get(..DIGEST_DIGITS).unwrap_or(digest))
+}
+
 /// True for a DNS label: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, 63 characters at most.
 pub fn is_dns_label(name: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());

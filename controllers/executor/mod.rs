@@ -29,6 +29,7 @@ mod provider;
 mod queue;
 mod reconcile;
 mod record;
+mod replace;
 mod rotation;
 mod standings;
 pub mod stats;

@@ -21,6 +21,7 @@ use super::gates::{self, Gate};
 use super::program::Program;
 use super::provider;
 use super::queue::Waits;
+use super::replace::replace;
 use crate::backend::Unavailable;
 use crate::context::Config;
 
@@ -94,6 +95,8 @@ pub enum StopReason {
     Paused,
     /// `spec.restartedAt` changed.
     Restarted,
+    /// `spec.replacedAt` changed, and it is of an older revision.
+    Replaced,
     /// A later iteration took its place before it was started.
     Superseded,
     /// The agent, or the iteration, is deleted.
@@ -109,6 +112,7 @@ impl StopReason {
             StopReason::Stopped => "Stopped",
             StopReason::Paused => "Paused",
             StopReason::Restarted => "Restarted",
+            StopReason::Replaced => "Replaced",
             StopReason::Superseded => "Superseded",
             StopReason::Deleted => "Deleted",
             StopReason::MasterShutdown => "MasterShutdown",
@@ -145,6 +149,9 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
     plan.status.backend = Some(seen.backend.to_owned());
     let runs = current(seen, &plan.status);
     let hold = execution(seen, &standing, runs.as_ref(), &mut plan);
+    if let Some(runs) = &runs {
+        replace(seen, &standing, &runs.revision.name_any(), &mut plan);
+    }
     if spec.run == RunPolicy::Stopped {
         stop_all(&standing, StopReason::Stopped, &mut plan);
     }

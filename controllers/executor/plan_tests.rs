@@ -212,3 +212,36 @@ fn what_ended_is_counted_once_and_without_gaps() {
     let counts = seen.plan().status.iterations.unwrap();
     assert_eq!((counts.total, counts.failed), (2, 1), "one that somebody removed is passed over");
 }
+
+#[test]
+fn a_replacement_ends_what_runs_on_an_older_revision_once_it_is_recorded() {
+    let asked = |time: &str, revision: &str, live: bool| {
+        let mut seen = Seen::new().with(running(), live);
+        Arc::make_mut(&mut seen.iterations[0]).spec.revision = revision.to_owned();
+        seen.agent.spec.replaced_at = Some(time.to_owned());
+        seen
+    };
+    let done = |plan: &Plan| plan.status.observed_replacement.clone();
+    let older = asked("t", "old", true);
+    let plan = older.plan();
+    assert_eq!(plan.stops.iter().map(|stop| stop.1).collect::<Vec<_>>(), [StopReason::Replaced]);
+    assert_eq!(done(&plan), None, "not before it has ended");
+    let mut early = asked("t", "old", true);
+    early.agent.metadata.generation = Some(2);
+    assert_eq!(
+        (early.plan().stops, done(&early.plan())),
+        (vec![], None),
+        "its text may not be a revision yet"
+    );
+    let left = asked("t", "old", false).plan();
+    assert_eq!(
+        (left.leftovers.len(), done(&left)),
+        (1, None),
+        "one of an earlier master is still to be ended"
+    );
+    let current = asked("t", "r", true).plan();
+    assert_eq!((current.stops.len(), done(&current)), (0, Some("t".into())));
+    let mut over = asked("t", "old", true);
+    over.agent.status.as_mut().unwrap().observed_replacement = Some("t".into());
+    assert_eq!(over.plan().stops, vec![], "what begins later is not ended by an earlier wish");
+}

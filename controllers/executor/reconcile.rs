@@ -39,6 +39,7 @@ const FIELDS: &[&str] = &[
     "execution",
     "executionDigest",
     "observedRestart",
+    "observedReplacement",
     "iterations",
     "fruitlessIterations",
     "backoffUntil",

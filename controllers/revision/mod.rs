@@ -4,6 +4,7 @@
 //! spec {definition, methods, arguments} ──digest──▶ AgentRevision <agent>-<digest, 10 digits> ──▶ currentRevision
 //! ```
 
+mod origin;
 pub mod plan;
 mod reconcile;
 #[cfg(test)]

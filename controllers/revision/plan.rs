@@ -1,18 +1,18 @@
 //! What the revision controller does about an agent: a pure function of what it saw and the time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gcluster_types::conditions::{self, READY};
 use gcluster_types::kinds::agent::RevisionSummary;
+use gcluster_types::names::revision_name;
 use gcluster_types::sexpr::{digest, program};
 use gcluster_types::{Agent, AgentRevision, AgentRevisionSpec, AgentStatus, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-/// Digits of the digest in a revision's name.
-const NAME_DIGITS: usize = 10;
+use super::origin::origin;
 
 /// What was seen of one agent.
 pub struct Observed<'a> {
@@ -31,14 +31,25 @@ pub struct Observed<'a> {
 pub struct Plan {
     /// A revision to record.
     pub create: Option<AgentRevision>,
-    /// A revision that is applied again: its name, and its next number.
-    pub renumber: Option<(String, i64)>,
+    /// A revision that is applied again.
+    pub renumber: Option<Renumber>,
     /// Names of revisions that nobody needs any more.
     pub remove: Vec<String>,
     /// The status as it should be. Only the fields of this controller differ from what was seen.
     pub status: AgentStatus,
     /// Reason and note of a refusal to tell.
     pub refused: Option<(&'static str, String)>,
+}
+
+/// A revision whose text is the desired one again.
+#[derive(Debug, PartialEq)]
+pub struct Renumber {
+    /// Its name.
+    pub name: String,
+    /// Its next number.
+    pub number: i64,
+    /// Annotations that say who brought it back, and when.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Plans for one agent.
@@ -59,11 +70,13 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
         return refuse(seen, status, "DigestConflict", message);
     }
     let newest = seen.revisions.iter().map(|revision| revision.spec.revision).max().unwrap_or(0);
+    let before = seen.revisions.iter().max_by_key(|revision| revision.spec.revision).map(|r| &r.spec);
     let mut plan = Plan { status, ..Plan::default() };
     let number = match existing {
         Some(revision) if revision.spec.revision == newest => newest,
         Some(revision) => {
-            plan.renumber = Some((revision.name_any(), newest + 1));
+            let annotations = origin(seen.agent, before, seen.now);
+            plan.renumber = Some(Renumber { name: revision.name_any(), number: newest + 1, annotations });
             newest + 1
         }
         None => {
@@ -71,7 +84,9 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
             // Somebody removed the object of the revision in use: it comes back under its number.
             let again = known > newest && plan.status.digest.as_deref() == Some(&digest);
             let number = if again { known } else { newest.max(known) + 1 };
-            plan.create = Some(new_revision(seen.agent, &name, &stable_id, &digest, number));
+            let mut revision = new_revision(seen.agent, &name, &stable_id, &digest, number);
+            revision.annotations_mut().extend(origin(seen.agent, before, seen.now));
+            plan.create = Some(revision);
             number
         }
     };
@@ -100,11 +115,6 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
     let message = format!("revision {number} is recorded");
     ready(&mut plan.status, seen, true, "RevisionRecorded", message);
     plan
-}
-
-/// Name of the revision with this digest.
-pub fn revision_name(agent: &str, digest: &str) -> String {
-    format!("{agent}-{}", digest.get(..NAME_DIGITS).unwrap_or(digest))
 }
 
 /// True when nobody owns the revision any more: it was orphaned, or its owner was an earlier agent of this name.

@@ -12,7 +12,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::plan::{self, Observed, Plan, plan};
+use super::plan::{self, Observed, Plan, Renumber, plan};
 use crate::Context;
 use crate::agents::Agents;
 use crate::control_loop::{self, jittered};
@@ -86,8 +86,9 @@ async fn act(shared: &Shared, agents: &Api<Agent>, agent: &Agent, plan: Plan) ->
     if let Some(revision) = &plan.create {
         create(shared, &api, agent, revision).await?;
     }
-    if let Some((name, number)) = &plan.renumber {
-        let patch = Patch::Merge(json!({"spec": {"revision": number}}));
+    if let Some(Renumber { name, number, annotations }) = &plan.renumber {
+        let patch =
+            Patch::Merge(json!({"metadata": {"annotations": annotations}, "spec": {"revision": number}}));
         let params =
             PatchParams { field_manager: Some(labels::MANAGER_REVISION.into()), ..PatchParams::default() };
         let revision = api

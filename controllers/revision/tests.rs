@@ -8,7 +8,9 @@ use gcluster_types::{Agent, AgentRevision, AgentSpec};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::plan::{Observed, Plan, plan, revision_name};
+use gcluster_types::names::revision_name;
+
+use super::plan::{Observed, Plan, plan};
 
 fn agent(body: &str) -> Agent {
     let spec = AgentSpec {
@@ -40,10 +42,10 @@ impl World {
     fn settle(&mut self, agent: &mut Agent) -> Plan {
         let plan = self.look(agent);
         self.revisions.extend(plan.create.clone().map(Arc::new));
-        if let Some((name, number)) = &plan.renumber {
+        if let Some(again) = &plan.renumber {
             for revision in &mut self.revisions {
-                if revision.name_any() == *name {
-                    Arc::make_mut(revision).spec.revision = *number;
+                if revision.name_any() == again.name {
+                    Arc::make_mut(revision).spec.revision = again.number;
                 }
             }
         }
@@ -76,7 +78,7 @@ fn editing_a_called_method_creates_a_revision_and_the_older_text_gets_the_next_n
     assert_eq!(world.settle(&mut a).create.unwrap().spec.revision, 2);
     a.spec.methods = agent("One.").spec.methods;
     let back = world.settle(&mut a);
-    assert_eq!((back.create, back.renumber.map(|r| r.1)), (None, Some(3)));
+    assert_eq!((back.create, back.renumber.map(|r| r.number)), (None, Some(3)));
     let status = a.status.clone().unwrap();
     assert_eq!(status.current_revision, Some(3));
     assert_eq!(status.revisions.iter().map(|r| r.revision).collect::<Vec<_>>(), [2, 3]);

@@ -9,10 +9,12 @@ use gcluster_types::labels::MANAGER_APPLY;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::conflict;
 use super::get::name;
 use super::manifest::{self, Desired};
 use super::objects::{parse_timeout, poll, text};
-use super::output::{Format, print, structured, unsupported};
+use super::output::{Format, note, print, structured, unsupported};
+use super::replace;
 use super::{Globals, kinds::Catalog};
 use crate::client::{APPLY, Connection, JSON, escape, query};
 use crate::exit::{Failure, Kind, Result};
@@ -39,6 +41,9 @@ pub(crate) struct ApplyArgs {
     /// Take over fields that somebody else has set
     #[arg(long)]
     force_conflicts: bool,
+    /// End running iterations of older revisions instead of letting them finish
+    #[arg(long)]
+    now: bool,
     /// Return only when every agent's revision is recorded
     #[arg(long)]
     wait: bool,
@@ -98,6 +103,11 @@ pub(crate) async fn run(globals: &Globals, args: ApplyArgs) -> Result {
     match &args.output {
         Some(format) => print_objects(applied.iter().map(|a| a.object.clone()).collect(), format)?,
         None => print(&summary(&applied, options.dry_run))?,
+    }
+    if args.now && !options.dry_run {
+        for name in replace::replace(&connection, &applied).await? {
+            note(&format!("{name}: iterations of older revisions are ended now"));
+        }
     }
     if args.wait && !options.dry_run {
         wait_ready(&connection, &applied, args.timeout).await?;
@@ -190,7 +200,11 @@ async fn send_bundle(
             }
             return send_singly(connection, &catalog, items, options).await;
         }
-        answer => answer?,
+        Err(failure) => {
+            let desired: Vec<&Desired> = items.iter().map(|(_, desired)| desired).collect();
+            return Err(conflict::explain(connection, failure, &desired).await);
+        }
+        Ok(answer) => answer,
     };
     let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
     if results.len() != items.len() {
@@ -249,7 +263,10 @@ async fn apply_alone(
         Err(failure) => return Err(failure),
     };
     let path = format!("{path}{}", parameters(options));
-    let object = connection.send(Method::PATCH, &path, APPLY, &desired.object).await?;
+    let object = match connection.send(Method::PATCH, &path, APPLY, &desired.object).await {
+        Ok(object) => object,
+        Err(failure) => return Err(conflict::explain(connection, failure, &[desired]).await),
+    };
     let result = match before {
         None => "created",
         Some(before) if desired_part(&before) == desired_part(&object) => "unchanged",

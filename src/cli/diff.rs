@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::apply::{self, Options};
 use super::objects::text;
-use super::output::{print, structured};
-use super::{Globals, get, manifest};
+use super::output::{note, print, structured};
+use super::{Globals, conflict, get, manifest};
 use crate::client::{JSON, escape};
 use crate::exit::{Failure, Kind, Result};
 
@@ -34,9 +34,10 @@ pub(crate) async fn run(globals: &Globals, args: DiffArgs) -> Result {
     if desired.is_empty() {
         return Ok(());
     }
+    let files = desired.clone();
     let applied = apply::apply(&connection, desired, Options { dry_run: true, force: true }).await?;
     let mut differs = false;
-    for one in applied.iter().filter(|one| one.result != "unchanged") {
+    for (one, file) in applied.iter().zip(&files).filter(|(one, _)| one.result != "unchanged") {
         let live = match text(&one.object, "/kind") {
             "Agent" => {
                 let path = format!(
@@ -53,6 +54,13 @@ pub(crate) async fn run(globals: &Globals, args: DiffArgs) -> Result {
             Err(failure) if failure.kind == Kind::NotFound => None,
             Err(failure) => return Err(failure),
         };
+        if let (Some(live), "Agent") = (&live, text(&one.object, "/kind")) {
+            for conflict in conflict::of(live, &file.object) {
+                let sentence = conflict.sentence(k8s_openapi::jiff::Timestamp::now());
+                note(&format!("conflict: {}, {sentence}", one.shown));
+                note("hint: apply refuses this; --force-conflicts makes the file's text the desired one");
+            }
+        }
         let mut applied = one.object.clone();
         mask(live.as_mut(), &mut applied);
         let before = live.map_or_else(|| Ok(String::new()), comparable)?;

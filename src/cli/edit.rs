@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use clap::Args;
+use gcluster_types::labels::MANAGER_EDIT;
 use http::Method;
 use serde_json::Value;
 
@@ -11,6 +12,7 @@ use super::kinds::Catalog;
 use super::objects::{self, Selection, text};
 use super::output::{print, structured};
 use crate::client::{JSON, query};
+use crate::config;
 use crate::exit::{Failure, Kind, Result};
 
 /// Change an object in your editor ($VISUAL, $EDITOR, else vi)
@@ -51,8 +53,10 @@ pub(crate) async fn run(globals: &Globals, args: EditArgs) -> Result {
     if text(&changed, "/metadata/name") != named.name {
         return Err(kept(Failure::failed("the name of an object cannot be changed")));
     }
-    let path =
-        format!("{path}{}", query(&[("fieldManager", "gcluster-edit"), ("fieldValidation", "Strict")]));
+    let path = format!(
+        "{path}{}",
+        query(&[("fieldManager", &config::manager(MANAGER_EDIT)), ("fieldValidation", "Strict")])
+    );
     connection.send(Method::PUT, &path, JSON, &changed).await.map_err(|failure| match failure.kind {
         Kind::Conflict => kept(failure.hint("somebody has changed it meanwhile: edit it again")),
         _ => kept(failure),

@@ -3,6 +3,7 @@
 mod apply;
 pub(crate) mod compile;
 mod completion;
+mod conflict;
 mod crds;
 mod delete;
 mod describe;
@@ -21,6 +22,8 @@ mod master;
 mod objects;
 mod output;
 mod pidfile;
+mod replace;
+mod rollout;
 mod run_state;
 mod send;
 mod steer;
@@ -141,6 +144,7 @@ enum Command {
     Pause(run_state::PauseArgs),
     Stop(run_state::StopArgs),
     Restart(run_state::RestartArgs),
+    Rollout(rollout::RolloutArgs),
     Eval(eval::EvalArgs),
     Doctor(doctor::DoctorArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
@@ -191,6 +195,7 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Pause(args) => run_state::pause(&globals, args).await,
         Command::Stop(args) => run_state::stop(&globals, args).await,
         Command::Restart(args) => run_state::restart(&globals, args).await,
+        Command::Rollout(args) => rollout::run(&globals, args).await,
         Command::Eval(args) => eval::run(&globals, &args),
         Command::Doctor(args) => doctor::run(&globals, args).await,
         Command::Kubeconfig(args) => kubeconfig::run(&globals, &args),

@@ -61,8 +61,13 @@ pub(crate) async fn stop(globals: &Globals, args: StopArgs) -> Result {
 
 /// Does `gcluster restart`. A paused or stopped agent is started.
 pub(crate) async fn restart(globals: &Globals, args: RestartArgs) -> Result {
+    restart_all(globals, &args.agents).await
+}
+
+/// Begins the definition of these agents again.
+pub(super) async fn restart_all(globals: &Globals, agents: &[String]) -> Result {
     let connection = globals.connect().await?;
-    for typed in &args.agents {
+    for typed in agents {
         let agent = Agent::find(&connection, typed).await?;
         let now = Timestamp::now().to_string();
         agent.patch(&json!({"spec": {"restartedAt": now, "run": "Running"}})).await?;
@@ -71,7 +76,8 @@ pub(crate) async fn restart(globals: &Globals, args: RestartArgs) -> Result {
     Ok(())
 }
 
-async fn set_run(globals: &Globals, agents: &[String], run: &str, done: &str) -> Result {
+/// Writes the desired run state of these agents; `done` is the word for what was done.
+pub(super) async fn set_run(globals: &Globals, agents: &[String], run: &str, done: &str) -> Result {
     let connection = globals.connect().await?;
     for typed in agents {
         let agent = Agent::find(&connection, typed).await?;

@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use eval::{eval_one, eval_program};
 pub use source::{FsLoader, Loader, MapLoader};
-pub use unparse::{Parts, Printed, unparse};
+pub use unparse::{Parts, Printed, pipeline_source, unparse};
 
 /// Compiles a program. `path` is how problems name it and where its imports count from.
 pub fn compile(path: &Path, source: &[u8], loader: &dyn Loader) -> Compiled {

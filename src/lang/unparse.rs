@@ -70,6 +70,11 @@ pub fn unparse(agents: &[Parts<'_>]) -> Printed {
     }
 }
 
+/// A pipeline as its author writes it, on one line; nothing when P cannot say it.
+pub fn pipeline_source(pipeline: &Pipeline) -> Option<String> {
+    pipeline_text(pipeline).ok()
+}
+
 /// The agents of the program that its text does not compile to. All of them when it has errors.
 fn wrong(source: &str, agents: &[Parts<'_>], program: &Program) -> Vec<usize> {
     let compiled = compile(Path::new("printed.p"), source.as_bytes(), &MapLoader::default());

@@ -45,6 +45,8 @@ pub fn describe(agent: &Agent, around: Around<'_>) -> String {
         let waiting = meta.finalizers.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
         head.add("Deleting", format!("{}, waits for {waiting}", moment(deleted.0, now)));
     }
+    let running: Vec<_> = around.active.iter().filter_map(super::rollout::running).collect();
+    head.maybe("Rollout", super::rollout::upcoming(agent, &running));
     head.add("Desired", desired(agent.spec.run));
     if agent.spec.priority != 0 {
         head.add("Priority", agent.spec.priority.to_string());

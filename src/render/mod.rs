@@ -6,11 +6,14 @@
 pub mod age;
 pub mod agent;
 pub mod config;
+pub mod definition;
 pub mod event;
 pub mod fields;
 pub mod iteration;
+pub mod manager;
 pub mod message;
 pub mod revision;
+pub mod rollout;
 pub mod transcript;
 
 use std::borrow::Cow;

@@ -1,7 +1,8 @@
 //! Asking the master for something, each in one request that the command line could send too.
 
 use gcluster_types::kinds::agent::RunPolicy;
-use gcluster_types::labels::MANAGER_RUN;
+use gcluster_types::labels::{MANAGER_RUN, MANAGER_STEER};
+use gcluster_types::sexpr::edit::laid_out;
 use gcluster_types::sexpr::print::print;
 use gcluster_types::sexpr::program::{Body, parse_definition};
 use http::Method;
@@ -11,14 +12,13 @@ use serde_json::{Value, json};
 use super::fleet::Key;
 use super::msg::{Action, Draft, Fetch, Refusal};
 use crate::client::{Connection, JSON, MERGE, escape, query};
-use crate::config::person;
+use crate::config::{self, person};
 use crate::exit::{Failure, Kind, Result};
 use crate::render;
+use crate::rollback::{self, Goal, How};
 
 /// Content type of a JSON patch.
 const JSON_PATCH: &str = "application/json-patch+json";
-/// Field manager of an edit; the same as that of `gcluster edit`.
-const MANAGER_EDIT: &str = "gcluster-edit";
 
 /// Does what was asked for, and says what was done.
 pub(crate) async fn perform(
@@ -120,7 +120,8 @@ async fn edit(
         {"op": "test", "path": path, "value": before},
         {"op": "replace", "path": path, "value": form},
     ]);
-    let url = format!("{}{}", object("agents", agent), query(&[("fieldManager", MANAGER_EDIT)]));
+    let manager = config::manager(MANAGER_STEER);
+    let url = format!("{}{}", object("agents", agent), query(&[("fieldManager", &manager)]));
     match connection.send(Method::PATCH, &url, JSON_PATCH, &patch).await {
         Ok(_) => Ok(format!("{} has a new prompt; its next iteration uses it", agent.name())),
         Err(failure) => {
@@ -144,25 +145,21 @@ pub(crate) fn with_prompt(form: &str, prompt: &str) -> Option<String> {
     if !matches!(definition.body, Body::Prompt(_)) {
         return None;
     }
-    definition.body = Body::Prompt(prompt.to_owned());
+    // Laid out as a file would be, so that the edit can be taken over into one.
+    let prompt = laid_out(prompt);
+    definition.body = Body::Prompt(prompt);
     Some(print(&definition.form()))
 }
 
 async fn roll_back(connection: &Connection, key: &Key, revision: &str) -> Result<String> {
-    let path = object("agentrevisions", &Key::new(key.namespace(), revision));
-    let revision = connection.get(&path, JSON).await?;
-    let part = |name: &str| match &revision["spec"][name] {
-        Value::Null => json!({}),
-        value => value.clone(),
-    };
-    let patch = json!([
-        {"op": "add", "path": "/spec/definition", "value": revision["spec"]["definition"]},
-        {"op": "add", "path": "/spec/methods", "value": part("methods")},
-        {"op": "add", "path": "/spec/arguments", "value": part("arguments")},
-    ]);
-    let url = format!("{}{}", object("agents", key), query(&[("fieldManager", MANAGER_EDIT)]));
-    connection.send(Method::PATCH, &url, JSON_PATCH, &patch).await?;
-    Ok(format!("{} is back at the text of revision {}", key.name(), revision["spec"]["revision"]))
+    let manager = config::manager(MANAGER_STEER);
+    let how = How { manager: &manager, replaced_at: None };
+    let done =
+        rollback::roll_back(connection, key.namespace(), key.name(), Goal::Name(revision), how).await?;
+    Ok(match done.written {
+        true => format!("{} is back at the text of revision {}", key.name(), done.revision),
+        false => format!("{} has the text of revision {} already", key.name(), done.revision),
+    })
 }
 
 /// Reads a text: its title and its lines.

@@ -32,6 +32,11 @@ impl Kubectl {
         Some(Kubectl { _master: master, sandbox, program, environment: RefCell::default() })
     }
 
+    /// Where its commands run, for commands of gcluster.
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
     /// Sets a variable for the commands that follow.
     pub(crate) fn set(&self, name: &str, value: &str) {
         self.environment.borrow_mut().push((name.into(), value.into()));

@@ -14,6 +14,7 @@ use super::managed::{Entries, ManagerCtx, Operation, SERVER_FIELDS, strip, take_
 use crate::schema::Schema;
 use crate::schema::node::{ListType, Node};
 
+mod definition;
 mod last_applied;
 
 /// Manager that owns everything of an object that had no records when it was applied first.
@@ -102,11 +103,21 @@ pub fn apply(
         }
         prune(&mut merged, Some(root), &last.fields, &keep, &[], 0);
     }
+    let whole = definition::is_whole(&applied, ctx.manager);
+    if whole {
+        definition::drop_foreign(&mut merged, &applied);
+    }
 
     let difference = compare(Some(&before), Some(&merged), root);
     if !force {
         let mut foreign = difference.set.clone();
         foreign.subtract(&last_applied::own(&before, ctx.manager, ctx.api_version, root));
+        if whole {
+            foreign.union(&definition::texts_of(&difference.removed));
+            if let Some(last) = own.and_then(|index| entries.0.get(index)) {
+                foreign.subtract(&definition::had_last(&last.fields));
+            }
+        }
         let conflicts = conflicts(&entries, own, &foreign);
         if !conflicts.is_empty() {
             return Err(ApplyError::Conflicts(conflicts));

@@ -61,6 +61,9 @@ pub struct AgentSpec {
     /// A new value starts the definition again from its first step (RFC 3339 time).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_at: Option<String>,
+    /// A new value ends running iterations of other revisions than the newest, which otherwise finish (RFC 3339 time).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_at: Option<String>,
     /// Absolute directory in which the agent's programs run. Default: the directory of the `.p` file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
@@ -248,6 +251,9 @@ pub struct AgentStatus {
     /// The `spec.restartedAt` that the present execution answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_restart: Option<String>,
+    /// The `spec.replacedAt` that was carried out: no iteration of an older revision ran any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_replacement: Option<String>,
     /// How many iterations ended, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterations: Option<IterationCounts>,

@@ -144,7 +144,8 @@ fn find(
     Ok((found.clone(), text))
 }
 
-fn laid_out(text: &str) -> String {
+/// A prompt as the compiler lays it out: lines end in a newline, blank lines are empty, there are none at either end.
+pub fn laid_out(text: &str) -> String {
     let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let lines: Vec<&str> = lines.map(|line| if line.trim().is_empty() { "" } else { line }).collect();
     lines.join("\n").trim_matches('\n').to_owned()

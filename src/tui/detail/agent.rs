@@ -25,6 +25,8 @@ pub struct AgentData<'a> {
     pub revisions: &'a [&'a AgentRevision],
     /// Events about it, of either view, in any order.
     pub events: &'a [&'a Value],
+    /// Its iterations that are under way, by name and revision.
+    pub running: &'a [(&'a str, &'a str)],
     /// Number of the revision whose change is shown; the current one if none.
     pub chosen: Option<i64>,
     /// The time to count ages from.
@@ -39,6 +41,9 @@ pub fn agent(data: AgentData<'_>, width: u16, theme: &Theme) -> Page {
     let status = agent.status.as_ref().unwrap_or(&empty);
     let mut lines = sentence(agent, status, data.now, columns, theme);
     lines.push(Line::default());
+    if let Some(next) = crate::render::rollout::upcoming(agent, data.running) {
+        lines.extend(field("Rollout", &next, theme.warn, columns, theme));
+    }
     lines.extend(facts(agent, status, columns, theme));
     section(&mut lines, "Conditions", columns, theme, conditions_of(status, data.now, columns, theme));
     let steps = table(&words::steps(agent, status), columns, theme);

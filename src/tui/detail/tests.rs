@@ -115,7 +115,14 @@ fn page(agent_object: &Agent, chosen: Option<i64>, width: u16, theme: &Theme) ->
     let revisions: Vec<&AgentRevision> = revisions.iter().collect();
     let events: Vec<&Value> = events.iter().collect();
     agent(
-        AgentData { agent: agent_object, revisions: &revisions, events: &events, chosen, now: now() },
+        AgentData {
+            agent: agent_object,
+            revisions: &revisions,
+            events: &events,
+            running: &[],
+            chosen,
+            now: now(),
+        },
         width,
         theme,
     )

@@ -89,8 +89,12 @@ fn agent_page(model: &Model) -> Option<Page> {
     let agent = subject.agent.as_deref()?;
     let revisions: Vec<&AgentRevision> = subject.revisions.values().collect();
     let events: Vec<&Value> = subject.events.values().collect();
-    let data =
-        AgentData { agent, revisions: &revisions, events: &events, chosen: subject.chosen, now: model.now };
+    let under_way = |row: &&crate::tui::fleet::IterationRow| row.finished.is_none() && row.started.is_some();
+    let running: Vec<(&str, &str)> = model.runs.get(&subject.key).map_or_else(Vec::new, |runs| {
+        runs.all().filter(under_way).map(|row| (row.name.as_str(), row.revision.as_str())).collect()
+    });
+    let (chosen, now) = (subject.chosen, model.now);
+    let data = AgentData { agent, revisions: &revisions, events: &events, running: &running, chosen, now };
     Some(detail::agent(data, model.areas().inner.width, &model.theme))
 }
 

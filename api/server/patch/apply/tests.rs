@@ -402,3 +402,63 @@ fn an_item_that_stays_for_another_managers_field_keeps_its_key() {
     let last = apply(Some(&other), &without, &ctx("cli", T2), false, &schema).unwrap();
     assert_eq!(last["spec"], json!({"ports": [{"name": "a", "port": 1}]}));
 }
+
+/// A definition with methods, as `gcluster apply` sends it.
+fn file(live: Option<&Value>, now: &str, methods: Value, force: bool) -> Result<Value, ApplyError> {
+    let spec = json!({"definition": "d", "methods": methods});
+    apply(live, &agent(spec), &ctx("gcluster", now), force, schema())
+}
+
+/// What an edit elsewhere makes of an object.
+fn edited(live: &Value, methods: Value) -> Value {
+    let mut new = live.clone();
+    new["spec"]["methods"] = methods;
+    track_update(Some(live), &mut new, &ctx("gcluster-steer:ada", T2), schema());
+    new
+}
+
+fn fields(result: Result<Value, ApplyError>) -> Vec<(String, String)> {
+    match result.unwrap_err() {
+        ApplyError::Conflicts(conflicts) => conflicts.into_iter().map(|c| (c.field, c.manager)).collect(),
+        ApplyError::Invalid(why) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn an_edited_text_and_an_added_one_are_in_conflict_with_the_file_until_it_is_forced() {
+    let first = file(None, T1, json!({"m": "x", "n": "y"}), false).unwrap();
+    let live = edited(&first, json!({"m": "edited", "n": "y", "new": "z"}));
+    let by = |field: &str| (field.to_owned(), "gcluster-steer:ada".to_owned());
+    let refused = file(Some(&live), T2, json!({"m": "x", "n": "y"}), false);
+    assert_eq!(fields(refused), [by(".spec.methods.m"), by(".spec.methods.new")]);
+    let forced = file(Some(&live), T2, json!({"m": "x", "n": "y"}), true).unwrap();
+    assert_eq!(forced["spec"]["methods"], json!({"m": "x", "n": "y"}));
+    assert_eq!(
+        forced["metadata"]["managedFields"].as_array().unwrap().len(),
+        1,
+        "apply owns all of it again"
+    );
+    let gone = file(Some(&live), T2, json!({"n": "y"}), false);
+    assert_eq!(fields(gone), [by(".spec.methods.m"), by(".spec.methods.new")]);
+}
+
+#[test]
+fn an_edit_that_was_taken_over_into_the_file_is_the_files_to_change() {
+    let first = file(None, T1, json!({"m": "x"}), false).unwrap();
+    let live = edited(&first, json!({"m": "edited"}));
+    let same = file(Some(&live), T2, json!({"m": "edited"}), false).unwrap();
+    let on = file(Some(&same), T2, json!({"m": "edited again"}), false).unwrap();
+    assert_eq!(on["spec"]["methods"]["m"], "edited again");
+    let without = file(Some(&same), T2, json!({"other": "x"}), false).unwrap();
+    assert_eq!(without["spec"]["methods"], json!({"other": "x"}));
+    let later = edited(&on, json!({"m": "theirs"}));
+    assert_eq!(fields(file(Some(&later), T2, json!({"m": "edited again"}), false)).len(), 1);
+}
+
+#[test]
+fn other_appliers_get_what_kubernetes_does() {
+    let first = applied(None, "cli", T1, json!({"definition": "d", "methods": {"m": "x"}}));
+    let live = edited(&first, json!({"m": "x", "new": "z"}));
+    let again = applied(Some(&live), "cli", T2, json!({"definition": "d", "methods": {"m": "x"}}));
+    assert_eq!(again["spec"]["methods"], json!({"m": "x", "new": "z"}));
+}
