@@ -15,7 +15,8 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gcluster_controllers::backend::{Backends, sweep};
+pub use gcluster_controllers::backend::keeper::become_keeper;
+use gcluster_controllers::backend::{Backends, keeper, sweep};
 use gcluster_controllers::{Context, persistence};
 use gcluster_server::audit::{Audit, Rotation};
 use gcluster_server::security::Security;
@@ -34,6 +35,15 @@ const CONTROLLERS_END: Duration = Duration::from_secs(12);
 const SERVER_END: Duration = Duration::from_secs(3);
 /// Longest time that the last writes may take.
 const DISK_END: Duration = Duration::from_secs(10);
+
+/// Files of runs, below the data directory.
+const RUNS: &str = "runs";
+
+/// Lets this program be started as a keeper of runs. For a program that calls [`become_keeper`] before anything else.
+pub fn offer_keeper() {
+    // Not its path: the file may be replaced or removed while it runs.
+    keeper::set_helper("/proc/self/exe".into());
+}
 
 /// What a master is started with.
 #[derive(Clone, Debug)]
@@ -109,6 +119,7 @@ pub enum StartError {
 pub struct Handle {
     address: SocketAddr,
     kubeconfig: PathBuf,
+    runs_dir: PathBuf,
     store: Store,
     controllers: Part,
     server: Part,
@@ -215,11 +226,12 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     if let Some(damaged) = &opened.damaged {
         report_damage(&client, damaged).await;
     }
+    let runs_dir = data_dir.join(RUNS);
     let salt = salt::load(&data_dir)
         .map_err(|error| prepare("salt of the names of credentials", error.to_string()))?;
     let context = context(client, &data_dir, &config.backend, config.max_running, salt).with_access(access);
     let controllers = Part::start("controllers", |ending| gcluster_controllers::run(context, ending.wait()));
-    Ok(Handle { address, kubeconfig, store, controllers, server, persistence })
+    Ok(Handle { address, kubeconfig, runs_dir, store, controllers, server, persistence })
 }
 
 impl Handle {
@@ -248,7 +260,7 @@ impl Handle {
 
     /// Something to end all agents with at once while [`Handle::stop`] is under way.
     pub fn killer(&self) -> Killer {
-        Killer { store: self.store.clone() }
+        Killer { store: self.store.clone(), runs_dir: self.runs_dir.clone() }
     }
 
     /// Stops everything in order: agents end with grace, streams end, all state is on disk.
@@ -265,6 +277,7 @@ impl Handle {
 #[derive(Clone, Debug)]
 pub struct Killer {
     store: Store,
+    runs_dir: PathBuf,
 }
 
 impl Killer {
@@ -279,7 +292,7 @@ impl Killer {
             };
             let running = iteration.status.is_some_and(|status| status.phase == Phase::Running);
             if let (true, Some(uid)) = (running, iteration.metadata.uid) {
-                sweep::sweep(&uid);
+                sweep::sweep_run(&uid, &self.runs_dir.join(&uid));
             }
         }
     }
@@ -321,7 +334,7 @@ fn context(
     max_running: Option<usize>,
     salt: Vec<u8>,
 ) -> Context {
-    let mut config = gcluster_controllers::Config::new(backend, data_dir.join("runs"));
+    let mut config = gcluster_controllers::Config::new(backend, data_dir.join(RUNS));
     config.salt = salt;
     if let Some(max_running) = max_running {
         config.max_running = max_running;

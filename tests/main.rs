@@ -27,6 +27,7 @@ mod kubectl_write;
 mod line_protocol;
 mod master_process;
 mod messages;
+mod processes;
 mod python_clients;
 mod readme;
 mod rollout;

@@ -16,13 +16,12 @@ use futures::future::BoxFuture;
 
 use super::acp_sent::Sent;
 use super::acp_stream::{AcpStream, Wishes, is_answer};
-use super::drive::{drive, take_over_talking};
+use super::drive::{drive, take_over};
 use super::evidence::{Evidence, of_json_lines};
 use super::local_time::local_zone;
-use super::one_shot::kept;
-use super::process::{Input, find_program, hold_input, spawn};
+use super::process::{Input, Program, find_program, spawn};
 use super::recorded::Recorded;
-use super::{Adoption, Backend, Capabilities, Launch, Running, StartError, Unavailable, sweep};
+use super::{Adoption, Backend, Capabilities, Launch, Running, StartError, Unavailable};
 
 /// Runs an agent that speaks the Agent Client Protocol.
 #[derive(Debug, Default)]
@@ -54,16 +53,9 @@ impl Backend for AcpBackend {
             // What was to be asked is not on record.
             return None;
         }
-        let alive = adoption.process.as_ref().is_some_and(sweep::is_alive);
-        let input = match alive.then(|| hold_input(&adoption.run_dir)).transpose() {
-            Ok(input) => input,
-            Err(source) => {
-                return Some(Err(StartError::Io { step: "open the agent's input".to_owned(), source }));
-            }
-        };
         let stream = AcpStream::resume(sent, adoption.messages.clone(), local_zone());
         let recorded = Recorded::new(adoption.recorded.clone());
-        Some(take_over_talking(&adoption, input, Box::new(stream), recorded))
+        Some(take_over(&adoption, Box::new(stream), recorded))
     }
 
     fn start(&self, launch: Launch) -> BoxFuture<'static, Result<Running, StartError>> {
@@ -82,7 +74,6 @@ impl Backend for AcpBackend {
                 found => found.unwrap_or_default(),
             };
             let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-            let process = spawn(&launch, kept(&launch, path, args, Input::Held)).await?;
             let wishes = Wishes {
                 directory: launch.working_directory.to_string_lossy().into_owned(),
                 prompt: launch.prompt.clone(),
@@ -90,9 +81,8 @@ impl Backend for AcpBackend {
                 permission_mode: launch.permission_mode.clone(),
             };
             let (stream, first) = AcpStream::begin(wishes, local_zone());
-            if let Some(input) = &process.input {
-                input.send(first);
-            }
+            let program = Program { path, args, env: Vec::new(), input: Input::Open(first) };
+            let process = spawn(&launch, program).await?;
             drive(&launch, process, Box::new(stream))
         }
         .boxed()

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::process::sent_file;
+use super::input::sent_lines;
 
 /// The requests and answers that were sent, by what tells them apart.
 #[derive(Default)]
@@ -20,10 +20,9 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Of a run. A last line without an end was not given to the agent, nor is one that cannot be read.
+    /// Of a run.
     pub(crate) fn read(run_dir: &Path) -> Sent {
-        let text = std::fs::read(sent_file(run_dir)).unwrap_or_default();
-        Sent::of(&String::from_utf8_lossy(&text))
+        Sent::of(&sent_lines(run_dir).into_values().collect::<String>())
     }
 
     /// Of the text of the record.

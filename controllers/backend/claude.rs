@@ -88,17 +88,14 @@ impl Backend for ClaudeBackend {
         let found = self.find();
         async move {
             let is_root = rustix::process::geteuid().is_root();
+            let (stream, prompt) = ClaudeStream::begin(&launch.prompt);
             let program = Program {
                 path: found?,
                 args: arguments(&launch),
                 env: environment(&launch, is_root),
-                input: Input::Open,
+                input: Input::Open(prompt),
             };
             let process = spawn(&launch, program).await?;
-            let (stream, prompt) = ClaudeStream::begin(&launch.prompt);
-            if let Some(input) = &process.input {
-                input.send(prompt);
-            }
             drive(&launch, process, Box::new(stream))
         }
         .boxed()

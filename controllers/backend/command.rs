@@ -12,7 +12,7 @@ use gcluster_types::transcript::Entry;
 
 use super::drive::{Dialect, Exit, Step, drive, take_over};
 use super::evidence::{Evidence, of_text};
-use super::process::{EXIT_KEEPER, Input, Program, exit_file, find_program, spawn};
+use super::process::{Input, Program, find_program, spawn};
 use super::recorded::Recorded;
 use super::spool::Line;
 use super::{
@@ -72,16 +72,10 @@ impl Backend for CommandBackend {
             // A missing directory explains a missing program, and is the better thing to say.
             let missing = !launch.working_directory.is_dir();
             let path = if missing { path.unwrap_or_default() } else { path? };
-            let keeper = [OsStr::new("-c"), OsStr::new(EXIT_KEEPER), exit_file(&launch.run_dir).as_os_str()]
-                .map(OsString::from);
             let model = launch.model.iter().map(|model| ("GCLUSTER_MODEL".to_owned(), model.clone()));
             let program = Program {
-                path: "/bin/sh".into(),
-                args: keeper
-                    .into_iter()
-                    .chain([path.into()])
-                    .chain(args.iter().map(OsString::from))
-                    .collect(),
+                path,
+                args: args.iter().map(OsString::from).collect(),
                 env: model.collect(),
                 input: Input::Text(launch.prompt.clone()),
             };
@@ -238,16 +232,7 @@ mod tests {
     }
 
     fn recorded(code: i32) -> Option<std::process::ExitStatus> {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(exit_file(dir.path()), format!("{code}\n")).unwrap();
-        crate::backend::process::recorded_exit(dir.path())
-    }
-
-    #[test]
-    fn an_exit_status_that_was_not_written_to_its_end_is_none() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(exit_file(dir.path()), "1").unwrap();
-        assert_eq!(crate::backend::process::recorded_exit(dir.path()), None, "it may have become 137");
-        assert_eq!(recorded(7).and_then(|status| status.code()), Some(7));
+        use std::os::unix::process::ExitStatusExt;
+        Some(std::process::ExitStatus::from_raw(code << 8))
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use gcluster_types::kinds::iteration::LiveProcesses;
 use gcluster_types::transcript::Entry;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -15,6 +16,8 @@ use tokio::sync::{mpsc, watch};
 pub struct Control {
     commands: mpsc::UnboundedSender<Command>,
     ended: watch::Receiver<bool>,
+    processes: watch::Receiver<Option<LiveProcesses>>,
+    hears: bool,
 }
 
 /// What a run is asked for.
@@ -88,7 +91,28 @@ impl Control {
     pub fn channel() -> (Control, Commands) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let (ended_sender, ended) = watch::channel(false);
-        (Control { commands: sender, ended }, Commands { commands: receiver, ended: ended_sender })
+        let processes = watch::channel(None).1;
+        let control = Control { commands: sender, ended, processes, hears: true };
+        (control, Commands { commands: receiver, ended: ended_sender })
+    }
+
+    /// The same of a run that has processes, and whose input is open if it `hears`.
+    pub(crate) fn of_process(
+        self,
+        processes: watch::Receiver<Option<LiveProcesses>>,
+        hears: bool,
+    ) -> Control {
+        Control { processes, hears, ..self }
+    }
+
+    /// The living processes of the run, looked at every few seconds; nothing where it has none.
+    pub fn processes(&self) -> watch::Receiver<Option<LiveProcesses>> {
+        self.processes.clone()
+    }
+
+    /// Whether its input is open, for a backend that can be told something while it works.
+    pub fn hears(&self) -> bool {
+        self.hears
     }
 
     /// Ends the run: interrupt (which keeps the result), SIGINT, SIGTERM, and after `grace` SIGKILL to every

@@ -9,30 +9,30 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gcluster_types::transcript::Entry;
 use rustix::process::Signal;
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::hunted::{Ended, Hunted, wait};
+use super::input::InputLines;
+use super::keeper;
 use super::mask::Mask;
-use super::process::{InputLines, Process, recorded_exit, tail};
+use super::process::{Process, tail};
 use super::recorded::Recorded;
 use super::spool::{Line, Spool};
 use super::{
-    Adoption, BackendEvent, Command, Commands, Control, Finished, Launch, ProcessRef, Running, StartError,
-    SteerMessage, SteerState, sweep,
+    Adoption, BackendEvent, Command, Commands, Control, Finished, Launch, Running, StartError, SteerMessage,
+    SteerState, sweep,
 };
 
 /// Events that wait for the receiver before reading waits too.
 const EVENTS: usize = 256;
 /// How long a program may take to exit once its input was closed.
 const LINGER: Duration = Duration::from_secs(30);
-/// How long processes that outlived their leader may take to obey SIGTERM.
-const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// Grace of a run that nobody listens to any more.
 const ABANDONED_GRACE: Duration = Duration::from_secs(5);
 /// Signs of progress within this time are told once.
@@ -103,32 +103,22 @@ pub(crate) fn drive(
     dialect: Box<dyn Dialect>,
 ) -> Result<Running, StartError> {
     let spool = Spool::open(&process.stdout).map_err(|source| {
-        let (uid, leader) = (launch.iteration_uid.clone(), process.reference.clone());
-        tokio::task::spawn_blocking(move || sweep::sweep_family(&uid, &[leader]));
+        let (uid, run_dir) = (launch.iteration_uid.clone(), launch.run_dir.clone());
+        tokio::task::spawn_blocking(move || sweep::sweep_run(&uid, &run_dir));
         StartError::Io { step: format!("read {}", process.stdout.display()), source }
     })?;
     let (mut child, reference) = (process.child, process.reference);
     let mask = Mask::of(&launch.access);
     let files = Files { spool: spool.masked(mask.clone()), stderr: process.stderr, mask };
-    let input = process.input.zip(process.writer);
-    let exit = async move { child.wait().await.ok() };
-    Ok(begin(&launch.iteration_uid, reference, files, input, dialect, Recorded::default(), exit))
+    let exit = async move { child.wait().await.ok().map(keeper::status) };
+    let hunted = Hunted::new(&launch.iteration_uid, launch.run_dir.clone(), reference);
+    Ok(begin(hunted, files, process.input, dialect, Earlier::default(), exit))
 }
 
 /// Takes over a program that an earlier master started. Its output is read from the beginning, so that the dialect
 /// knows all that it knew; what is on record is not reported again.
 pub(crate) fn take_over(
     adoption: &Adoption,
-    dialect: Box<dyn Dialect>,
-    recorded: Recorded,
-) -> Result<Running, StartError> {
-    take_over_talking(adoption, None, dialect, recorded)
-}
-
-/// The same, of a program that can be told more.
-pub(crate) fn take_over_talking(
-    adoption: &Adoption,
-    input: Option<(InputLines, AbortHandle)>,
     dialect: Box<dyn Dialect>,
     recorded: Recorded,
 ) -> Result<Running, StartError> {
@@ -141,9 +131,36 @@ pub(crate) fn take_over_talking(
     let (leader, run_dir) = (reference.clone(), adoption.run_dir.clone());
     let exit = async move {
         sweep::gone(&leader).await;
-        recorded_exit(&run_dir)
+        keeper::recorded_exit(&run_dir)
     };
-    Ok(begin(&adoption.iteration_uid, reference, files, input, dialect, recorded, exit))
+    let input = adoption.open_input();
+    let messages = adoption.unhanded(input.as_ref());
+    let hunted = Hunted::new(&adoption.iteration_uid, adoption.run_dir.clone(), reference);
+    Ok(begin(hunted, files, input, dialect, Earlier { recorded, again: true, messages }, exit))
+}
+
+impl Adoption {
+    /// The input of the program, where it was left open.
+    fn open_input(&self) -> Option<InputLines> {
+        let alive = self.process.as_ref().is_some_and(sweep::is_alive);
+        alive.then(|| InputLines::reopen(&self.run_dir)).flatten()
+    }
+
+    /// Messages that were meant for the program and never handed to it, for it can still be given them.
+    fn unhanded(&self, input: Option<&InputLines>) -> Vec<SteerMessage> {
+        let Some(input) = input else { return Vec::new() };
+        self.messages.iter().filter(|message| !input.was_handed(&message.id)).cloned().collect()
+    }
+}
+
+/// What an earlier master did with a run.
+#[derive(Default)]
+struct Earlier {
+    recorded: Recorded,
+    /// The output is being read a second time, up to where it ended when this began.
+    again: bool,
+    /// To be handed over once that is done.
+    messages: Vec<SteerMessage>,
 }
 
 /// What a program writes.
@@ -154,35 +171,29 @@ struct Files {
 }
 
 fn begin(
-    uid: &str,
-    leader: ProcessRef,
+    hunted: Arc<Hunted>,
     files: Files,
-    input: Option<(InputLines, AbortHandle)>,
+    input: Option<InputLines>,
     dialect: Box<dyn Dialect>,
-    recorded: Recorded,
+    earlier: Earlier,
     exit: impl Future<Output = Option<ExitStatus>> + Send + 'static,
 ) -> Running {
     let (sender, events) = mpsc::channel(EVENTS);
     let (control, commands) = Control::channel();
-    let hunted = Arc::new(Hunted {
-        uid: uid.to_owned(),
-        leader: leader.clone(),
-        seen: Mutex::new(vec![leader.clone()]),
-    });
+    let control = control.of_process(hunted.shown(), input.is_some());
     let (exit_sender, exited) = watch::channel(None);
     let (stop_sender, stopping) = watch::channel(false);
     tokio::spawn(wait(exit, hunted.clone(), stopping, exit_sender));
-    let (input, writer) = input.unzip();
+    let leader = hunted.leader().clone();
     let driver = Driver {
         spool: files.spool,
         dialect,
         input,
-        writer,
         stderr: files.stderr,
         mask: files.mask,
         events: sender,
         queue: VecDeque::new(),
-        recorded,
+        earlier,
         last_activity: None,
         hunted,
         exit: exited,
@@ -197,26 +208,17 @@ struct Driver {
     spool: Spool,
     dialect: Box<dyn Dialect>,
     input: Option<InputLines>,
-    writer: Option<AbortHandle>,
     stderr: PathBuf,
     mask: Mask,
     events: mpsc::Sender<BackendEvent>,
     queue: VecDeque<BackendEvent>,
-    recorded: Recorded,
+    earlier: Earlier,
     last_activity: Option<Instant>,
     hunted: Arc<Hunted>,
     exit: watch::Receiver<Option<Ended>>,
     stopping: watch::Sender<bool>,
     /// Nobody receives the events any more.
     abandoned: bool,
-}
-
-/// The leader has ended and nothing of it is left, or only what could not be killed.
-#[derive(Clone)]
-struct Ended {
-    status: Option<ExitStatus>,
-    ended_leftovers: usize,
-    left: Vec<i64>,
 }
 
 impl Driver {
@@ -235,8 +237,8 @@ impl Driver {
                     .dialect
                     .is_idle()
                     .then(|| linger.unwrap_or_else(|| Instant::now() + self.dialect.linger()));
-                if linger.is_some() {
-                    self.input = None;
+                if let Some(input) = self.input.take_if(|_| linger.is_some()) {
+                    input.close();
                 }
                 let ended = self.exit.borrow_and_update().clone();
                 if let Some(ended) = ended.filter(|_| !more && self.queue.is_empty()) {
@@ -262,7 +264,7 @@ impl Driver {
                     Some(command) => self.obey(command),
                     None => controlled = false,
                 },
-                () = self.spool.changed(), if !waiting => {}
+                () = self.spool.changed(), if !waiting => self.input.iter().for_each(InputLines::retry),
                 _ = self.exit.changed(), if self.exit.borrow().is_none() => commands.set_ended(),
                 () = tokio::time::sleep_until(linger.unwrap_or_else(Instant::now)), if linger.is_some() && !overdue => {
                     overdue = true;
@@ -301,12 +303,21 @@ impl Driver {
             }
         }
         self.take(step);
+        if !more && std::mem::take(&mut self.earlier.again) {
+            // All that was there is known now: what was never handed over comes behind it, in its order.
+            for message in std::mem::take(&mut self.earlier.messages) {
+                self.obey(Command::Steer(message));
+            }
+        }
         more
     }
 
     fn take(&mut self, step: Step) {
         if let Some(input) = &self.input {
-            step.input.into_iter().for_each(|line| input.send(line));
+            for line in step.input {
+                // Of output that is read again the answers come again, too.
+                if self.earlier.again { input.send_again(line) } else { input.send(line) }
+            }
         }
         for event in step.events {
             if matches!(event, BackendEvent::Activity | BackendEvent::Heartbeat) {
@@ -323,7 +334,7 @@ impl Driver {
                 }
                 _ => None,
             };
-            if entry.is_some_and(|entry| self.recorded.takes(&entry)) {
+            if entry.is_some_and(|entry| self.earlier.recorded.takes(&entry)) {
                 continue;
             }
             if !self.abandoned {
@@ -360,7 +371,12 @@ impl Driver {
             // Closing the input afterwards lets it exit by itself once the turn has ended.
             (Some(line), Some(input)) => {
                 input.send(line);
+                input.close();
                 true
+            }
+            (None, Some(input)) => {
+                input.close();
+                false
             }
             _ => false,
         };
@@ -397,9 +413,6 @@ impl Driver {
     }
 
     async fn finish(mut self, ended: &Ended) {
-        if let Some(writer) = self.writer.take() {
-            writer.abort();
-        }
         let mut step = Step::default();
         if let Some(line) = self.spool.last_line() {
             self.dialect.line(line, &mut step);
@@ -424,83 +437,5 @@ impl Driver {
                 return;
             }
         }
-    }
-}
-
-/// Waits for the leader, then ends what it left behind.
-async fn wait(
-    leader: impl Future<Output = Option<ExitStatus>> + Send,
-    hunted: Arc<Hunted>,
-    stopping: watch::Receiver<bool>,
-    exit: watch::Sender<Option<Ended>>,
-) {
-    let status = leader.await;
-    let leftovers = hunted.clone().look().await;
-    let mut left = Vec::new();
-    if leftovers > 0 || *stopping.borrow() {
-        if !*stopping.borrow() {
-            hunted.clone().signal_family(Signal::TERM).await;
-            let deadline = Instant::now() + LEFTOVER_GRACE;
-            while Instant::now() < deadline && hunted.clone().look().await > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-        left = hunted.clone().kill().await;
-    }
-    exit.send_replace(Some(Ended { status, ended_leftovers: leftovers, left }));
-}
-
-/// The processes of a run.
-struct Hunted {
-    uid: String,
-    leader: ProcessRef,
-    /// All that were ever seen, so that one whose parent died and that cleaned its environment is still known.
-    seen: Mutex<Vec<ProcessRef>>,
-}
-
-impl Hunted {
-    /// Looks for living processes of the run and remembers them. Returns how many there are.
-    async fn look(self: Arc<Self>) -> usize {
-        self.blocking(|hunted| hunted.living().len()).await.unwrap_or_default()
-    }
-
-    async fn signal_family(self: Arc<Self>, signal: Signal) {
-        self.blocking(move |hunted| {
-            hunted.living().iter().for_each(|process| sweep::signal(process, signal))
-        })
-        .await;
-    }
-
-    /// Kills all. Returns the ids of what is left.
-    async fn kill(self: Arc<Self>) -> Vec<i64> {
-        self.blocking(|hunted| {
-            let seen = hunted.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            sweep::sweep_family(&hunted.uid, &seen)
-        })
-        .await
-        .unwrap_or_default()
-    }
-
-    fn living(&self) -> Vec<ProcessRef> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let living = sweep::family(&self.uid, &seen);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = living.clone();
-        living
-    }
-
-    /// To the leader's group, as a terminal's Ctrl-C would.
-    fn signal_group(&self, signal: Signal) {
-        let pid = i32::try_from(self.leader.pid).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid.filter(|_| sweep::is_alive(&self.leader)) {
-            // It may end between the look and the signal; then there is nothing to signal.
-            let _ = rustix::process::kill_process_group(pid, signal);
-        }
-    }
-
-    async fn blocking<T: Send + 'static>(
-        self: Arc<Self>,
-        work: impl FnOnce(&Hunted) -> T + Send + 'static,
-    ) -> Option<T> {
-        tokio::task::spawn_blocking(move || work(&self)).await.ok()
     }
 }

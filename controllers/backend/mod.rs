@@ -17,6 +17,7 @@ mod acp_update;
 mod acp_usage;
 pub mod amp;
 mod amp_stream;
+mod cgroup;
 pub mod claude;
 mod claude_ending;
 mod claude_entry;
@@ -26,11 +27,16 @@ pub mod codex;
 mod codex_ending;
 mod codex_stream;
 pub mod command;
+mod command_line;
 mod control;
 mod drive;
 mod evidence;
+mod hunted;
+mod input;
 mod json_lines;
+pub mod keeper;
 mod local_time;
+mod look;
 mod mask;
 mod one_shot;
 mod process;
@@ -139,7 +145,7 @@ pub struct Launch {
     pub agent: String,
     /// Namespace of both.
     pub namespace: String,
-    /// Directory for the files of this run alone: `stdin`, `stdout`, `stderr`. Made when absent, mode 0700.
+    /// Directory for the files of this run alone: `stdin`, `stdout`, `stderr` and more. Made when absent, mode 0700.
     pub run_dir: PathBuf,
     /// Where the program runs. Must exist.
     pub working_directory: PathBuf,

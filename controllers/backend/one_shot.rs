@@ -1,15 +1,15 @@
 //! Programs that are given their whole prompt at once and end by themselves: found, named when missing, started.
 //!
 //! ```text
-//! prompt ──▶ stdin (a file) ──▶ sh -c '"$@"; echo $? > exit' PROGRAM ARGS… ──▶ stdout
+//! prompt ──▶ stdin (a file) ──▶ PROGRAM ARGS… ──▶ stdout
 //! ```
 //!
-//! Such a program does not notice that its master was killed, and its exit status waits for the next one.
+//! Such a program does not notice that its master was killed, and its exit status waits for the next one with its keeper.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::process::{EXIT_KEEPER, Input, Program, exit_file, find_program};
+use super::process::{Input, Program, find_program};
 use super::{Launch, Unavailable};
 
 /// A program that people install.
@@ -44,17 +44,9 @@ impl Installed {
     }
 }
 
-/// What to start so that the program reads the prompt of the launch and leaves its exit status behind.
+/// What to start so that the program reads the prompt of the launch.
 pub(crate) fn with_prompt(launch: &Launch, program: PathBuf, args: Vec<OsString>) -> Program {
-    kept(launch, program, args, Input::Text(launch.prompt.clone()))
-}
-
-/// What to start so that the program leaves its exit status behind.
-pub(crate) fn kept(launch: &Launch, program: PathBuf, args: Vec<OsString>, input: Input) -> Program {
-    let keeper = [OsStr::new("-c"), OsStr::new(EXIT_KEEPER), exit_file(&launch.run_dir).as_os_str()]
-        .map(OsString::from);
-    let args = keeper.into_iter().chain([program.into()]).chain(args).collect();
-    Program { path: "/bin/sh".into(), args, env: Vec::new(), input }
+    Program { path: program, args, env: Vec::new(), input: Input::Text(launch.prompt.clone()) }
 }
 
 #[cfg(test)]

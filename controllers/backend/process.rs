@@ -1,34 +1,30 @@
 //! Starting a program so that it can be talked to, read, ended whole, and outlive the master.
 //!
 //! ```text
-//! run_dir (0700) ── stdin   FIFO that the master keeps open, or a file
+//! run_dir (0700) ── stdin   a file, or the FIFO into which the keeper puts what is in input/
 //!                ├─ stdout  grows; the master reads along
 //!                ├─ stderr  its end is quoted when the program fails
-//!                ├─ exit    the exit status, for a later master, of a program that was started by a shell
-//!                └─ sent    what an input that is held was given
+//!                ├─ exit    the exit status, for a later master
+//!                └─ cgroup, seen   where or which its processes are, for a later master
 //! ```
 //!
-//! The program leads a process group of its own. Nothing of it is connected to the master but the FIFO, so a
-//! killed master takes nothing down.
+//! The program runs under a keeper, which leads a process group of its own. Nothing of it is connected to the master,
+//! so a killed master takes nothing down and closes nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use gcluster_types::labels::PROCESS_MARK;
-use rustix::fs::{CWD, Mode, mkfifoat};
-use tokio::io::AsyncWriteExt;
-use tokio::net::unix::pipe;
 use tokio::process::Child;
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 
-use super::{Launch, ProcessRef, StartError, sweep};
+use super::cgroup::Cgroup;
+use super::input::InputLines;
+use super::{Launch, ProcessRef, StartError, keeper, sweep};
 
 /// How much of the end of stderr is quoted.
 const STDERR_TAIL: u64 = 4 << 10;
@@ -45,10 +41,8 @@ pub(crate) struct Program {
 
 /// What the program reads.
 pub(crate) enum Input {
-    /// Lines, as long as the master keeps it open.
-    Open,
-    /// Lines, also from a later master: it does not end when this one is killed, and what was sent is on record.
-    Held,
+    /// Lines, until the input is closed. This one is there before the program starts, whatever becomes of the master.
+    Open(String),
     /// This text and then its end.
     Text(String),
 }
@@ -58,43 +52,8 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) reference: ProcessRef,
     pub(crate) input: Option<InputLines>,
-    /// Writes the input; ended with the program, which may never read what is left.
-    pub(crate) writer: Option<AbortHandle>,
     pub(crate) stdout: PathBuf,
     pub(crate) stderr: PathBuf,
-}
-
-/// The master's end of an open input. Dropping it is the end of the input, after everything was written.
-pub(crate) struct InputLines(mpsc::UnboundedSender<String>);
-
-impl InputLines {
-    /// Sends one line; the line feed is added.
-    pub(crate) fn send(&self, line: String) {
-        // The writer goes away only when the pipe is broken; the program's end is reported elsewhere.
-        let _ = self.0.send(line);
-    }
-}
-
-/// Where everything is recorded that an input which is held was given, before it is given.
-pub(crate) fn sent_file(run_dir: &Path) -> PathBuf {
-    run_dir.join("sent")
-}
-
-/// The writing end of an input that is held: of a new program, or of one that an earlier master started.
-pub(crate) fn hold_input(run_dir: &Path) -> io::Result<(InputLines, AbortHandle)> {
-    let mut sent = OpenOptions::new().append(true).create(true).mode(0o600).open(sent_file(run_dir))?;
-    let mut writer = pipe::OpenOptions::new().read_write(true).open_sender(run_dir.join("stdin"))?;
-    let (sender, mut lines) = mpsc::unbounded_channel::<String>();
-    let writing = tokio::spawn(async move {
-        while let Some(mut line) = lines.recv().await {
-            line.push('\n');
-            let recorded = io::Write::write_all(&mut sent, line.as_bytes());
-            if recorded.is_err() || writer.write_all(line.as_bytes()).await.is_err() {
-                return;
-            }
-        }
-    });
-    Ok((InputLines(sender), writing.abort_handle()))
 }
 
 /// Starts a program for a launch.
@@ -107,12 +66,16 @@ pub(crate) async fn spawn(launch: &Launch, program: Program) -> Result<Process, 
     make_run_dir(dir).map_err(io_error(format!("make the run directory {}", dir.display())))?;
     let stdout = dir.join("stdout");
     let stderr = dir.join("stderr");
-    remove_if_there(&exit_file(dir)).map_err(io_error(format!("clear {}", dir.display())))?;
-    let (stdin, open) = open_input(&dir.join("stdin"), program.input)
+    for name in ["exit", "left", "cgroup", "seen"] {
+        remove_if_there(&dir.join(name)).map_err(io_error(format!("clear {}", dir.display())))?;
+    }
+    let (stdin, input) = open_input(dir, program.input)
         .map_err(io_error(format!("make the program's input in {}", dir.display())))?;
+    let cgroup = make_cgroup(launch).await;
 
-    let mut command = tokio::process::Command::new(&program.path);
-    command.args(&program.args).current_dir(&launch.working_directory).process_group(0);
+    let command = keeper::command(dir, cgroup.as_ref().map(Cgroup::path), &program.path, &program.args);
+    let mut command = tokio::process::Command::from(command);
+    command.current_dir(&launch.working_directory).process_group(0);
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_private(name)) {
         command.env_remove(name);
     }
@@ -127,27 +90,21 @@ pub(crate) async fn spawn(launch: &Launch, program: Program) -> Result<Process, 
     command.stdin(stdin).stdout(output(&stdout)?).stderr(output(&stderr)?);
 
     let step = format!("start {}", program.path.display());
-    let child = spawn_patiently(&mut command).await.map_err(io_error(step))?;
+    let child = spawn_patiently(&mut command).await;
+    if child.is_err() {
+        cgroup.iter().for_each(Cgroup::remove);
+    }
+    let child = child.map_err(io_error(step))?;
     let pid = child.id().map(i64::from).unwrap_or_default();
     // Until it is waited for, even a program that ended at once has its entry.
     let reference = sweep::process_ref(pid).unwrap_or(ProcessRef { pid, ..ProcessRef::default() });
-    let (input, writer) = open.unzip();
-    Ok(Process { child, reference, input, writer, stdout, stderr })
+    Ok(Process { child, reference, input, stdout, stderr })
 }
 
-/// Runs a program so that its exit status outlives whoever waits for it: a file named by `$0` is given it.
-pub(crate) const EXIT_KEEPER: &str = r#"trap : INT TERM HUP; "$@"; s=$?; echo "$s" >"$0"; exit "$s""#;
-
-/// Where [`EXIT_KEEPER`] leaves the exit status of a run.
-pub(crate) fn exit_file(run_dir: &Path) -> PathBuf {
-    run_dir.join("exit")
-}
-
-/// The exit status that a program left behind, where it did.
-pub(crate) fn recorded_exit(run_dir: &Path) -> Option<ExitStatus> {
-    let text = fs::read_to_string(exit_file(run_dir)).ok()?;
-    let code: i32 = text.strip_suffix('\n')?.parse().ok()?;
-    Some(ExitStatus::from_raw(code << 8))
+/// The first call tries out whether there are cgroups, which takes a moment.
+async fn make_cgroup(launch: &Launch) -> Option<Cgroup> {
+    let (run_dir, uid) = (launch.run_dir.clone(), launch.iteration_uid.clone());
+    tokio::task::spawn_blocking(move || Cgroup::create(&run_dir, &uid)).await.ok().flatten()
 }
 
 /// The last few kilobytes of a file as text, from a line's start, without surrounding space.
@@ -226,39 +183,21 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-fn open_input(path: &Path, input: Input) -> io::Result<(Stdio, Option<(InputLines, AbortHandle)>)> {
-    remove_if_there(path)?;
-    match input {
+fn open_input(dir: &Path, input: Input) -> io::Result<(Stdio, Option<InputLines>)> {
+    let first = match input {
         Input::Text(text) => {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            let path = dir.join("stdin");
+            remove_if_there(&path)?;
+            remove_if_there(&dir.join("control"))?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             io::Write::write_all(&mut file, text.as_bytes())?;
-            Ok((File::open(path)?.into(), None))
+            return Ok((File::open(path)?.into(), None));
         }
-        Input::Held => {
-            let run_dir = path.parent().unwrap_or(Path::new("."));
-            remove_if_there(&sent_file(run_dir))?;
-            mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?;
-            // A program that holds the writing end itself never comes to the end.
-            let reader = OpenOptions::new().read(true).write(true).open(path)?;
-            Ok((reader.into(), Some(hold_input(run_dir)?)))
-        }
-        Input::Open => {
-            mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?;
-            // Opened for both, the master's end needs no reader to be there and never gets a broken pipe.
-            let mut writer = pipe::OpenOptions::new().read_write(true).open_sender(path)?;
-            let reader = File::open(path)?;
-            let (sender, mut lines) = mpsc::unbounded_channel::<String>();
-            let writing = tokio::spawn(async move {
-                while let Some(mut line) = lines.recv().await {
-                    line.push('\n');
-                    if writer.write_all(line.as_bytes()).await.is_err() {
-                        return;
-                    }
-                }
-            });
-            Ok((reader.into(), Some((InputLines(sender), writing.abort_handle()))))
-        }
-    }
+        Input::Open(line) => line,
+    };
+    let lines = InputLines::create(dir)?;
+    lines.send(first);
+    Ok((Stdio::null(), Some(lines)))
 }
 
 /// A program that was written a moment ago may still be open for writing in a child of another thread that

@@ -4,16 +4,24 @@
 //! inherit whatever they do: setsid, double fork, a group of their own. Descendants that cleaned their
 //! environment are found through their parents while these live.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use gcluster_types::labels::PROCESS_MARK;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use super::ProcessRef;
+use super::cgroup::Cgroup;
+use super::hunted::known;
 
+/// How long the end of a process that is no child stays unnoticed.
+const AFTER_DEATH: Duration = Duration::from_millis(100);
 /// Longest time that a sweep takes: processes in an uninterruptible call do not die sooner.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -21,7 +29,16 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// not be killed within five seconds. For the leftovers of an earlier master; blocks, so call it on a thread
 /// for that.
 pub fn sweep(iteration_uid: &str) -> Vec<i64> {
-    sweep_family(iteration_uid, &[])
+    sweep_family(iteration_uid, &[], None)
+}
+
+/// The same for a run of an earlier master whose files are in `run_dir`: its cgroup is killed, too.
+pub fn sweep_run(iteration_uid: &str, run_dir: &Path) -> Vec<i64> {
+    let cgroup = Cgroup::of(run_dir);
+    let mut left = cgroup.as_ref().map(Cgroup::kill).unwrap_or_default();
+    left.extend(sweep_family(iteration_uid, &known(run_dir, &ProcessRef::default()), None));
+    cgroup.iter().for_each(Cgroup::remove);
+    left
 }
 
 /// Who a process is, told apart from a later one with the same id. `None` when there is none.
@@ -32,8 +49,7 @@ pub fn process_ref(pid: i64) -> Option<ProcessRef> {
 
 /// True while exactly this process lives. A zombie does not.
 pub fn is_alive(process: &ProcessRef) -> bool {
-    let same_boot = process.boot_id.is_none() || process.boot_id == boot_id();
-    same_boot
+    is_of_this_boot(process)
         && Stat::read(process.pid).is_some_and(|stat| stat.lives() && stat.start_time == process.start_time)
 }
 
@@ -56,9 +72,21 @@ pub fn is_of(process: &ProcessRef, iteration_uid: &str) -> bool {
 
 /// Returns when exactly this process, which need be no child, has ended.
 pub(crate) async fn gone(process: &ProcessRef) {
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    let fd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    // The descriptor is of whoever has the id now: this process, if it lives still.
     while is_alive(process) {
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(AFTER_DEATH).await;
+        // Cheaper than reading its entry.
+        while fd.as_ref().is_some_and(|fd| !has_ended(fd)) {
+            tokio::time::sleep(AFTER_DEATH).await;
+        }
     }
+}
+
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut watched = [PollFd::new(pidfd, PollFlags::IN)];
+    !matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0))
 }
 
 /// Every living process of an iteration: marked ones, the group and session of `known` ones, and all that
@@ -67,6 +95,7 @@ pub fn family(iteration_uid: &str, known: &[ProcessRef]) -> Vec<ProcessRef> {
     let snapshot = Snapshot::take();
     let all = &snapshot.processes;
     let own = i64::from(std::process::id());
+    let known: Vec<&ProcessRef> = known.iter().filter(|process| is_of_this_boot(process)).collect();
     let is_known = |stat: &Stat| known.iter().any(|p| p.pid == stat.pid && p.start_time == stat.start_time);
     // The id of a group cannot be given to another process while its leader is there.
     let leaders: BTreeSet<i64> = all.values().filter(|stat| is_known(stat)).map(|stat| stat.pid).collect();
@@ -100,8 +129,52 @@ pub fn family(iteration_uid: &str, known: &[ProcessRef]) -> Vec<ProcessRef> {
         .collect()
 }
 
-/// Kills an iteration's processes again and again until two looks in a row find none.
-pub(crate) fn sweep_family(iteration_uid: &str, known: &[ProcessRef]) -> Vec<i64> {
+/// The living processes of several runs, each with the group, the session and all that descends from those that were
+/// known of it, by one reading of `/proc` and without looking for marks. Of none it costs nothing.
+pub(crate) fn families(known: &[Vec<ProcessRef>]) -> Vec<Vec<ProcessRef>> {
+    let mut found: Vec<Vec<ProcessRef>> = vec![Vec::new(); known.len()];
+    if known.is_empty() {
+        return found;
+    }
+    let all = Stat::all();
+    let mut run_of: HashMap<i64, usize> = HashMap::new();
+    for (run, processes) in known.iter().enumerate() {
+        let same = |p: &&ProcessRef| all.get(&p.pid).is_some_and(|stat| stat.start_time == p.start_time);
+        run_of.extend(processes.iter().filter(same).map(|process| (process.pid, run)));
+    }
+    let known = run_of.clone();
+    let mut children: HashMap<i64, Vec<i64>> = HashMap::new();
+    for stat in all.values() {
+        children.entry(stat.parent).or_default().push(stat.pid);
+        if let Some(run) = known.get(&stat.group).or_else(|| known.get(&stat.session)) {
+            run_of.entry(stat.pid).or_insert(*run);
+        }
+    }
+    let mut open: Vec<(i64, usize)> = run_of.iter().map(|(pid, run)| (*pid, *run)).collect();
+    while let Some((pid, run)) = open.pop() {
+        for child in children.get(&pid).into_iter().flatten() {
+            if let Entry::Vacant(place) = run_of.entry(*child) {
+                place.insert(run);
+                open.push((*child, run));
+            }
+        }
+    }
+    let boot_id = boot_id();
+    for (pid, run) in run_of {
+        if let (Some(stat), Some(found)) = (all.get(&pid).filter(|stat| stat.lives()), found.get_mut(run)) {
+            found.push(ProcessRef { pid, start_time: stat.start_time, boot_id: boot_id.clone() });
+        }
+    }
+    found
+}
+
+/// Kills an iteration's processes again and again until two looks in a row find none. The keeper goes last: while it
+/// lives, whoever loses its parent becomes its child and is found.
+pub(crate) fn sweep_family(
+    iteration_uid: &str,
+    known: &[ProcessRef],
+    keeper: Option<&ProcessRef>,
+) -> Vec<i64> {
     let started = Instant::now();
     let mut known = known.to_vec();
     let mut clean = 0;
@@ -117,8 +190,13 @@ pub(crate) fn sweep_family(iteration_uid: &str, known: &[ProcessRef]) -> Vec<i64
             if started.elapsed() > LIMIT {
                 return living.iter().map(|process| process.pid).collect();
             }
+            // One that cannot be killed does not hold up the end of the others.
+            let patient = started.elapsed() < LIMIT / 2;
+            let others = living.iter().any(|process| Some(process) != keeper);
             for process in &living {
-                signal(process, Signal::KILL);
+                if !(patient && others && Some(process) == keeper) {
+                    signal(process, Signal::KILL);
+                }
                 if !known.contains(process) {
                     known.push(process.clone());
                 }
@@ -153,9 +231,14 @@ fn mark_of(pid: i64) -> Option<Vec<u8>> {
     environ.split(|byte| *byte == 0).find_map(value)
 }
 
+fn is_of_this_boot(process: &ProcessRef) -> bool {
+    process.boot_id.is_none() || process.boot_id == boot_id()
+}
+
 fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
+    static BOOT_ID: OnceLock<Option<String>> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    BOOT_ID.get_or_init(|| read().map(|text| text.trim().to_owned())).clone()
 }
 
 /// All processes at one time.

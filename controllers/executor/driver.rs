@@ -258,7 +258,8 @@ impl Run {
         status: &mut StatusWriter,
     ) -> Result<(Ending, bool)> {
         status.now.process = running.process.clone();
-        inbox.open(self.backend.capabilities(), self.ctx.now(), writer);
+        inbox.open(self.backend.capabilities(), running.control.hears(), self.ctx.now(), writer);
+        let mut processes = running.control.processes();
         let mut ending: Option<Ending> = None;
         let mut stop = self.claim.stop.clone();
         // Which process it is is recorded at once, so that it can be taken over.
@@ -288,6 +289,7 @@ impl Run {
                     watch.disarm();
                     self.end(&running, reason == StopReason::MasterShutdown);
                 }
+                Ok(()) = processes.changed() => status.now.processes.clone_from(&processes.borrow_and_update()),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
             if let Some(overdue) = watch.check(Instant::now()) {

@@ -31,6 +31,7 @@ mod reconcile;
 mod record;
 mod replace;
 mod rotation;
+mod stale;
 mod standings;
 pub mod stats;
 mod transcript;

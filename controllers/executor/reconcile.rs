@@ -160,7 +160,8 @@ impl Executor {
                 shared.reconcile(agent).await
             })
         });
-        tokio::join!(reconciling, post.run());
+        let stale = super::stale::clear(ctx.config.runs_dir.clone(), self.shared.iterations.clone());
+        tokio::join!(reconciling, post.run(), stale);
     }
 
     /// Ends every iteration that runs and waits until all is recorded, at most `limit`.
@@ -450,15 +451,15 @@ impl Shared {
                     continue;
                 }
             }
-            let marked = uid.clone();
+            let run_dir = self.ctx.config.runs_dir.join(&uid);
+            let marked = (uid.clone(), run_dir.clone());
             // Nothing may run on in the name of an iteration that is over.
-            let swept = tokio::task::spawn_blocking(move || sweep::sweep(&marked)).await;
+            let swept = tokio::task::spawn_blocking(move || sweep::sweep_run(&marked.0, &marked.1)).await;
             if let Ok(left) = swept
                 && !left.is_empty()
             {
                 tracing::warn!(iteration = %iteration.name_any(), ?left, "processes of an iteration cannot be ended");
             }
-            let run_dir = self.ctx.config.runs_dir.join(&uid);
             let backend = iteration.status.as_ref().and_then(|status| status.backend.clone());
             let backend = backend.and_then(|name| self.ctx.backends.get(&name).cloned());
             self.post.settle_leftover(iteration, backend, &run_dir).await?;

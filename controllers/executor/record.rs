@@ -31,6 +31,7 @@ const FIELDS: &[&str] = &[
     "model",
     "sessionID",
     "process",
+    "processes",
     "turns",
     "toolUses",
     "tokens",
@@ -173,6 +174,7 @@ async fn settle(status: &mut StatusWriter, ending: Ending, now: Timestamp) -> Re
     status.now.reason = Some(ending.reason);
     status.now.finished_at = Some(MicroTime(now));
     status.now.process = None;
+    status.now.processes = None;
     status.now.output_excerpt = ending.output.as_deref().and_then(excerpt);
     status.now.error = ending.error.map(|error| shortened(&error, ERROR_CHARS));
     status.now.fatal = ending.fatal;

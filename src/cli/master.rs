@@ -107,6 +107,7 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
         )));
     }
     raise_open_files();
+    serve::offer_keeper();
     let data_dir = globals.data_dir()?;
     // Signals are caught before anything is written, so that a start is never cut in half.
     let mut signals = Signals::new(args.background)?;

@@ -1,10 +1,10 @@
 //! An iteration in words.
 
-use gcluster_types::kinds::iteration::{Iteration, Phase, StepKind};
+use gcluster_types::kinds::iteration::{Iteration, LiveProcess, LiveProcesses, Phase, StepKind};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::fields::Fields;
+use super::fields::{Fields, table};
 use super::{age, event};
 
 /// The text of `describe iteration`.
@@ -36,7 +36,25 @@ pub fn describe(iteration: &Iteration, events: &[Value], now: Timestamp) -> Stri
     fields.maybe("Prompt", status.prompt_excerpt.clone()).maybe("Output", status.output_excerpt.clone());
     let size = status.transcript.unwrap_or_default();
     fields.add("Transcript", format!("{} records (`gcluster logs {name}`)", size.records));
-    fields.render(0) + &event::section(events, now, 12)
+    let processes = iteration.status.as_ref().and_then(|status| status.processes.as_ref());
+    fields.render(0)
+        + &processes.map(|processes| section(processes, now)).unwrap_or_default()
+        + &event::section(events, now, 12)
+}
+
+/// What lives of its program at the moment.
+fn section(processes: &LiveProcesses, now: Timestamp) -> String {
+    let row = |process: &LiveProcess| {
+        let age = process.started_at.as_ref().map_or_else(String::new, |at| age::since(at.0, now));
+        vec![process.pid.to_string(), age, process.command.clone()]
+    };
+    let more = processes.count - i64::try_from(processes.items.len()).unwrap_or(i64::MAX);
+    let more = if more > 0 { format!("  and {more} more\n") } else { String::new() };
+    let rows: Vec<_> = processes.items.iter().map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("Processes:\n{}{more}", table(&["PID", "Age", "Command"], rows, 2))
 }
 
 fn phase(phase: Phase, reason: Option<&str>) -> String {
@@ -71,5 +89,22 @@ mod tests {
         .unwrap();
         let text = describe(&iteration, &[], "2026-01-02T04:00:00Z".parse().unwrap());
         crate::testing::snapshot("describe-iteration", &text);
+    }
+
+    #[test]
+    fn a_running_iteration_shows_what_lives_of_it() {
+        let iteration: Iteration = serde_json::from_value(json!({
+            "apiVersion": "gcluster.dev/v1alpha1", "kind": "Iteration",
+            "metadata": {"name": "builder.build.3", "namespace": "default"},
+            "spec": {"agent": "builder", "revision": "builder-aaaa", "step": "build", "kind": "Loop", "number": 3},
+            "status": {"phase": "Running", "reason": "Started", "backend": "claude",
+                "startedAt": "2026-01-02T03:59:00.000000Z", "process": {"pid": 4710},
+                "processes": {"count": 23, "items": [
+                    {"pid": 4711, "command": "claude -p --model opus", "startedAt": "2026-01-02T03:59:00.000000Z"},
+                    {"pid": 4733, "command": "make -j2 test", "startedAt": "2026-01-02T03:59:48.000000Z"}]}},
+        }))
+        .unwrap();
+        let text = describe(&iteration, &[], "2026-01-02T04:00:00Z".parse().unwrap());
+        crate::testing::snapshot("describe-iteration-running", &text);
     }
 }

@@ -1,6 +1,7 @@
 //! A real `gcluster master` process of a test's own.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +27,20 @@ impl Master {
         Master::start_at(sandbox, "127.0.0.1:0", args, change)
     }
 
+    /// Starts another program as the master, such as a newer version.
+    pub(crate) fn start_program(
+        sandbox: &Sandbox,
+        program: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Master {
+        let mut command = Command::new(program);
+        sandbox.seal(&mut command);
+        command
+            .args(["master", "--addr", "127.0.0.1:0", "--backend", "rehearsal"])
+            .current_dir(sandbox.work());
+        Master::run(command.stdin(Stdio::null()), change)
+    }
+
     /// The same on an address of one's own, such as that of a master that was killed.
     pub(crate) fn start_at(
         sandbox: &Sandbox,
@@ -33,9 +48,12 @@ impl Master {
         args: &[&str],
         change: impl FnOnce(&mut Command),
     ) -> Master {
-        let mut command = sandbox.command(["master", "--addr", address]);
-        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-        change(&mut command);
+        Master::run(sandbox.command(["master", "--addr", address]).args(args), change)
+    }
+
+    fn run(command: &mut Command, change: impl FnOnce(&mut Command)) -> Master {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        change(command);
         let mut child = command.spawn().expect("the master starts");
         let log = Arc::new(Mutex::new(String::new()));
         let mut stderr = child.stderr.take().expect("stderr");

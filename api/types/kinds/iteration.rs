@@ -98,6 +98,10 @@ pub struct IterationStatus {
     /// The program, while it lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessRef>,
+    /// What lives of the program and of what it started, looked at every few seconds while it runs. What has lived
+    /// for less than a second is not among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<LiveProcesses>,
     /// Turns of the model, as the backend reports them.
     #[serde(default)]
     pub turns: i64,
@@ -171,6 +175,33 @@ pub struct ProcessRef {
     /// Boot that the process belongs to, from `/proc/sys/kernel/random/boot_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
+}
+
+/// The living processes of an iteration.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveProcesses {
+    /// How many there are.
+    #[serde(default)]
+    pub count: i64,
+    /// The oldest of them, at most twenty.
+    #[serde(default)]
+    pub items: Vec<LiveProcess>,
+}
+
+/// A living process.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveProcess {
+    /// Process id.
+    #[serde(default)]
+    pub pid: i64,
+    /// Its command line, shortened, with what looks like a secret left out.
+    #[serde(default)]
+    pub command: String,
+    /// When it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<MicroTime>,
 }
 
 /// How far a transcript has come.

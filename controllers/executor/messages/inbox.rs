@@ -30,8 +30,6 @@ pub(in crate::executor) struct Inbox {
     held: BTreeMap<String, Arc<Message>>,
     /// Receipts that are to be written.
     due: Vec<(Arc<Message>, Receipt)>,
-    /// The program's input is open.
-    takes_more: bool,
 }
 
 impl Inbox {
@@ -40,21 +38,12 @@ impl Inbox {
         let (sender, receiver) = mpsc::unbounded_channel();
         let (held, due) = (BTreeMap::new(), Vec::new());
         let uid = iteration.uid().unwrap_or_default();
-        Self {
-            post,
-            uid,
-            iteration: iteration.clone(),
-            sender,
-            receiver,
-            prompt,
-            held,
-            due,
-            takes_more: true,
-        }
+        Self { post, uid, iteration: iteration.clone(), sender, receiver, prompt, held, due }
     }
 
     /// Of a program that an earlier master started, by what is on record of it; and the messages that it may have been
-    /// handed in its turn. It reads no more input, so what it has not confirmed when it ends waits for the next prompt.
+    /// handed in its turn. What was never handed over the backend hands over now, if the program's input is still open;
+    /// what it has not confirmed when it ends waits for the next prompt.
     pub(in crate::executor) async fn adopted(
         post: Post,
         iteration: &Iteration,
@@ -64,7 +53,6 @@ impl Inbox {
         let messages = post.under_way(&key_of_iteration(iteration), &iteration.name_any());
         let given = names(records);
         let mut inbox = Self::new(post, iteration, Vec::new());
-        inbox.takes_more = false;
         for message in messages {
             let via = message.status.as_ref().and_then(|status| status.via);
             if given.contains(&message.name_any()) {
@@ -80,9 +68,14 @@ impl Inbox {
     }
 
     /// The program was started: it has its prompt, and takes messages if it can.
-    pub(in crate::executor) fn open(&mut self, can: Capabilities, now: Timestamp, writer: &mut Writer) {
-        let door =
-            if can.live_steering && self.takes_more { Door::Open(self.sender.clone()) } else { Door::Closed };
+    pub(in crate::executor) fn open(
+        &mut self,
+        can: Capabilities,
+        hears: bool,
+        now: Timestamp,
+        writer: &mut Writer,
+    ) {
+        let door = if can.live_steering && hears { Door::Open(self.sender.clone()) } else { Door::Closed };
         self.post.shared.live.set_door(&self.uid, door);
         self.post.wake(key_of_iteration(&self.iteration));
         self.due.extend(self.prompt.iter().map(|message| (message.clone(), Receipt::Delivered)));

@@ -1,0 +1,37 @@
+# One per run: the parent of the program. It outlives the master, as the program does.
+#   $0 directory of the run   $1 its cgroup, or nothing   $2 not empty: orphans come to this shell
+d=$0; c=$1; o=$2; shift 2
+[ -z "$c" ] || echo 0 >"$c/cgroup.procs" || exit 125
+trap : INT TERM HUP
+if [ -p "$d/control" ]; then
+  # What is to be said stands in numbered files. Each is given once, by whoever reads along, master or not.
+  while :; do
+    e=; [ ! -e "$d/end" ] || e=1
+    for f in "$d"/input/*; do
+      [ ! -f "$f" ] || { command -p cat "$f" && command -p mv "$f" "$d/given/"; }
+    done
+    [ -z "$e" ] && read -r n || break
+  done <>"$d/control" >"$d/stdin" 2>/dev/null &
+  p=$!
+  "$@" <"$d/stdin"; s=$?
+  kill "$p" 2>/dev/null; wait "$p" 2>/dev/null
+else
+  "$@"; s=$?
+fi
+echo "$s" >"$d/exit"
+# What the program left running: asked to end, and killed a second later.
+left() {
+  k=
+  if [ -n "$c" ]; then
+    while read -r x; do [ "$x" = "$$" ] || k="$k $x"; done <"$c/cgroup.procs"
+  elif [ -n "$o" ]; then
+    read -r k <"/proc/$$/task/$$/children"
+  fi
+}
+i=0
+while left; [ -n "$k" ] && [ $i -lt 80 ]; do
+  [ $i -ne 1 ] || { set -- $k; echo $# >"$d/left"; kill -TERM $k; }
+  [ $i -lt 20 ] || kill -KILL $k
+  i=$((i + 1)); command -p sleep 0.05
+done 2>/dev/null
+exit "$s"
