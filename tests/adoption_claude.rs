@@ -65,7 +65,12 @@ fn the_real_claude_is_taken_over_in_the_middle_of_a_tool_and_after_its_end() {
     let pid = before[2]["status"]["process"]["pid"].as_i64().unwrap();
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
     sandbox.write("go-ended", "");
-    wait("the second to end", || with_environment(&mark(&before[1])).is_empty().then_some(()));
+    // It waits for what it may still be told; that nobody tells it anything only a master can say.
+    let output =
+        sandbox.data().join("runs").join(before[1]["metadata"]["uid"].as_str().unwrap()).join("stdout");
+    wait("the second to end its turn", || {
+        std::fs::read_to_string(&output).unwrap().contains("\"type\":\"result\"").then_some(())
+    });
     assert!(!with_environment(&mark(&before[0])).is_empty(), "the first goes on");
 
     let _master = start();
@@ -91,5 +96,82 @@ fn the_real_claude_is_taken_over_in_the_middle_of_a_tool_and_after_its_end() {
         }
         assert_eq!(shape(name), shape("calm"), "{name}: no record is missing or doubled");
     }
+    wait("nothing to be left", || before.iter().all(|o| with_environment(&mark(o)).is_empty()).then_some(()));
+}
+
+const TOLD: &str = "adoption_claude::a_message_reaches_the_turn_of_a_real_claude_that_was_taken_over";
+
+#[test]
+fn a_message_reaches_the_turn_of_a_real_claude_that_was_taken_over() {
+    let Some(python) = program_or_skip("python3", TOLD) else { return };
+    let Some(claude) = claude_or_skip(TOLD) else { return };
+    let sandbox = Sandbox::new();
+    let scenario = |name: &str| {
+        let wait =
+            format!("while [ ! -e '{}/go-{name}' ]; do sleep 0.05; done; echo one", sandbox.work().display());
+        json!({
+            "steps": [
+                {"text": "First.", "tool": "Bash", "input": {"command": wait, "description": "Wait"}},
+            ],
+            "rules": [{"contains": "TURN LEFT", "step": {"text": "Turned left."}}],
+            "then": {"text": "It said {last_result}"},
+        })
+    };
+    let names = ["steered", "interrupted", "hasty"];
+    let scenarios: serde_json::Map<String, Value> =
+        names.iter().map(|name| ((*name).to_owned(), scenario(name))).collect();
+    let server = ModelServer::start(&python, &scenarios.into());
+    let bin = claude.parent().expect("a directory").to_owned();
+    let start = || {
+        Master::start_with(&sandbox, &["--backend", "claude"], |command| {
+            let path = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{}:{path}", bin.display())).env("IS_SANDBOX", "1");
+        })
+    };
+    let mut master = start();
+    let agents: Vec<Value> = names.map(|name| server.agent(name, &sandbox.work())).into();
+    sandbox.write("a.json", &list(&agents));
+    sandbox.run(["apply", "-f", "a.json"]).ok();
+    let iteration = |name: &str| format!("{name}.prompt.0");
+    let before = names.map(|name| {
+        wait_object(&sandbox, "iteration", &iteration(name), "at its first tool", |o| {
+            o["status"]["toolUses"] == 1 && o["status"]["process"]["pid"].is_i64()
+        })
+    });
+    let send = |args: &[&str]| {
+        let sent = sandbox.run([&["send"], args].concat()).ok().stdout;
+        sent.split(' ').nth(1).expect("its name").to_owned()
+    };
+    // Cut off somewhere on its way.
+    let hasty = send(&["hasty", "TURN LEFT"]);
+    master.kill();
+    let _master = start();
+    wait("all to be taken over", || {
+        let events = sandbox.run(["get", "events", "-o", "json"]).ok().stdout;
+        (events.matches("\"Adopted\"").count() >= 3).then_some(())
+    });
+    let steered = send(&["steered", "TURN LEFT"]);
+    wait_object(&sandbox, "message", &steered, "in the turn", |o| o["status"]["phase"] == "Delivered");
+    let interrupted = send(&["interrupted", "TURN LEFT", "--interrupt"]);
+    sandbox.write("go-steered", "");
+    sandbox.write("go-hasty", "");
+    for ((name, message), before) in names.iter().zip([&steered, &interrupted, &hasty]).zip(&before) {
+        let end = wait_object(&sandbox, "iteration", &iteration(name), "over", |o| {
+            o["status"]["phase"] == "Succeeded" || o["status"]["phase"] == "Failed"
+        });
+        assert_eq!(end["status"]["outputExcerpt"], "Turned left.", "{name}: {end}");
+        assert_eq!(end["status"]["sessionID"], before["status"]["sessionID"]);
+        let status = wait_object(&sandbox, "message", message, "acknowledged", |o| {
+            o["status"]["phase"] == "Acknowledged"
+        })["status"]
+            .clone();
+        assert_eq!(status["iteration"], iteration(name), "{status}");
+        let log = sandbox.run(["logs", &iteration(name), "-o", "json"]).ok().stdout;
+        let given = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let given: Vec<Value> = given.filter(|record| record["type"] == "message").collect();
+        assert_eq!(given.len(), 1, "{name}: {log}");
+        assert_eq!(given[0]["name"], message.as_str(), "{name}: {log}");
+    }
+    let mark = |o: &Value| format!("GCLUSTER_ITERATION_UID={}", o["metadata"]["uid"].as_str().unwrap());
     wait("nothing to be left", || before.iter().all(|o| with_environment(&mark(o)).is_empty()).then_some(()));
 }

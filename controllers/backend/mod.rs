@@ -49,6 +49,8 @@ pub mod sweep;
 mod wake;
 
 #[cfg(test)]
+mod adopted_tests;
+#[cfg(test)]
 mod claude_real_tests;
 #[cfg(test)]
 mod replay;
