@@ -79,15 +79,16 @@ fn a_program_that_was_taken_over_is_told_everything_once_and_in_order() {
 
     // The first master ends as if it was killed: its tasks go, and nothing is said to the program.
     let first = Runtime::new().unwrap();
-    let (process, recorded) = first.block_on(async {
+    let (running, recorded) = first.block_on(async {
         let mut running = claude.start(launch.clone()).await.unwrap();
         let recorded = at_its_tool(&mut running).await;
         running.control.steer(handed.clone()).unwrap();
         let queued = BackendEvent::Steered { id: handed.id.clone(), state: SteerState::Queued };
         while next(&mut running).await.as_ref() != Some(&queued) {}
-        (running.process, recorded)
+        (running, recorded)
     });
     first.shutdown_background();
+    let process = running.process.clone();
 
     let second = Runtime::new().unwrap();
     second.block_on(async {
@@ -143,8 +144,9 @@ fn a_prompt_reaches_a_program_whose_master_died_at_once_and_its_end_waits_for_th
     };
     let claude = ClaudeBackend::with_program(program);
     let first = Runtime::new().unwrap();
-    let process = first.block_on(async { claude.start(launch.clone()).await.unwrap().process });
+    let running = first.block_on(claude.start(launch.clone())).unwrap();
     first.shutdown_background();
+    let process = running.process.clone();
     let deadline = Instant::now() + LIMIT;
     while got(dir.path()).len() < 200_000 {
         assert!(Instant::now() < deadline, "the prompt arrives");
