@@ -88,8 +88,10 @@ pub struct Config {
     pub failure_backoff: Duration,
     /// First pause after an iteration of a loop that ended at once without using a tool; doubles likewise.
     pub idle_backoff: Duration,
-    /// What "at once" is.
+    /// What "at once" is, of backends that do not tell which tools they use.
     pub idle_below: Duration,
+    /// What it is of the others, by name: a model's answer alone takes some seconds.
+    pub idle_below_of: BTreeMap<String, Duration>,
     /// First pause of a credential when the provider does not say when its limit is lifted; it doubles with each
     /// further one in a row, up to an hour.
     pub throttle_default: Duration,
@@ -109,6 +111,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// What "at once" is, of a backend.
+    pub fn idle_below(&self, backend: &str) -> Duration {
+        self.idle_below_of.get(backend).copied().unwrap_or(self.idle_below)
+    }
+
     /// The defaults, with the files of runs below `runs_dir`.
     pub fn new(default_backend: impl Into<String>, runs_dir: impl Into<PathBuf>) -> Self {
         let runs_dir = runs_dir.into();
@@ -124,6 +131,9 @@ impl Config {
             failure_backoff: Duration::from_secs(1),
             idle_backoff: Duration::from_millis(500),
             idle_below: Duration::from_secs(3),
+            idle_below_of: ["claude", "codex", "amp", "acp"]
+                .map(|name| (name.to_owned(), Duration::from_secs(15)))
+                .into(),
             throttle_default: Duration::from_secs(300),
             outage_backoff: Duration::from_secs(10),
             credential_recheck: Duration::from_secs(300),

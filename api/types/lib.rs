@@ -17,6 +17,7 @@ pub mod sexpr;
 pub mod transcript;
 
 pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
+pub use kinds::budget::{Budget, BudgetSpec, BudgetStatus, ClusterBudget, ClusterBudgetSpec};
 pub use kinds::iteration::{Iteration, IterationSpec, IterationStatus};
 pub use kinds::message::{Message, MessageSpec, MessageStatus};
 pub use kinds::revision::{AgentRevision, AgentRevisionSpec};

@@ -157,6 +157,11 @@ impl Stage {
                 let id = self.open_tool.take().unwrap_or_else(|| format!("tool-{}", self.tools));
                 self.send(BackendEvent::Record(Entry::ToolResult { id, text, is_error })).await;
             }
+            Directive::Cost(cost_usd) => {
+                let mut tokens = TokenTotals::default();
+                tokens.add(&TokenTotals { output: 1_000, ..TokenTotals::default() });
+                self.send(BackendEvent::Usage { tokens, cost_usd }).await;
+            }
             Directive::Wait(time) => self.wait(Some(time.mul_f64(self.pace))).await,
             Directive::Hang => self.wait(None).await,
             Directive::Echo => {

@@ -38,6 +38,8 @@ pub(crate) enum Directive {
         class: super::RetryClass,
     },
     ThrottleUntil(Limit),
+    /// Tokens are used; `None`: at a price that is not known.
+    Cost(Option<f64>),
 }
 
 /// When a rehearsed usage limit is lifted.
@@ -84,11 +86,18 @@ fn directive(line: &str) -> Result<Directive, String> {
         "throttle-until" => Directive::ThrottleUntil(
             limit(rest).ok_or_else(|| wrong(line, "an RFC 3339 time, +TIME, or `unknown`"))?,
         ),
+        "cost" if rest == "unpriced" => Directive::Cost(None),
+        "cost" => Directive::Cost(Some(
+            rest.parse()
+                .ok()
+                .filter(|usd: &f64| usd.is_finite() && *usd >= 0.0)
+                .ok_or_else(|| wrong(line, "US dollars such as 0.25, or `unpriced`"))?,
+        )),
         _ => {
             return Err(wrong(
                 line,
                 "say, think, notice, tool, result, result-error, wait, hang, echo, output, fail, fail-fatal, fail-final, \
-                 fail-outage, fail-login or throttle-until",
+                 fail-outage, fail-login, throttle-until or cost",
             ));
         }
     })
@@ -175,7 +184,13 @@ mod tests {
         assert_eq!(read[2], Directive::Wait(Duration::from_millis(250)));
         assert_eq!(read[3], Directive::ThrottleUntil(Limit::In(Duration::from_secs(30))));
         assert_eq!(read[4], Directive::Hang);
-        for wrong in ["dance", "wait long", "wait -1s", "wait 1e300m", "throttle-until soon"] {
+        assert_eq!(
+            parse("cost 0.25\ncost unpriced"),
+            Ok(vec![Directive::Cost(Some(0.25)), Directive::Cost(None)])
+        );
+        for wrong in
+            ["dance", "cost -1", "cost nan", "wait long", "wait -1s", "wait 1e300m", "throttle-until soon"]
+        {
             assert!(parse(wrong).unwrap_err().contains(wrong), "{wrong}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gcluster_types::kinds::iteration::{IterationStatus, Phase, StepKind};
+use gcluster_types::kinds::iteration::{IterationSpec, IterationStatus, Phase, StepKind};
 
 use crate::context::Config;
 
@@ -24,16 +24,24 @@ pub enum Verdict {
     Neutral,
 }
 
-/// Judges an iteration that ended. Only a loop can be idle: any other step moves on when it succeeds.
-pub fn verdict(kind: StepKind, status: &IterationStatus, idle_below: Duration) -> Verdict {
+/// Why a backend's run ended that nobody had asked to end.
+const ENDED_ITSELF: &str = "Interrupted";
+
+/// Judges an iteration that ended; what it said is not looked at, so that failing differently each time is failing.
+/// Only what comes again and again can be idle, a loop or a step inside of one: any other moves on when it succeeds.
+pub fn verdict(spec: &IterationSpec, status: &IterationStatus, config: &Config) -> Verdict {
+    let again = spec.kind == StepKind::Loop || spec.round.is_some();
     match status.phase {
         Phase::Failed if status.fatal => Verdict::Fatal,
         Phase::Failed => Verdict::Failed,
-        Phase::Succeeded if kind == StepKind::Loop && status.tool_uses == 0 => {
-            let short = duration_seconds(status).is_none_or(|seconds| seconds < idle_below.as_secs_f64());
+        Phase::Succeeded if again && status.tool_uses == 0 => {
+            let below = config.idle_below(status.backend.as_deref().unwrap_or_default());
+            let short = duration_seconds(status).is_none_or(|seconds| seconds < below.as_secs_f64());
             if short { Verdict::Idle } else { Verdict::Fruitful }
         }
         Phase::Succeeded => Verdict::Fruitful,
+        // It would end itself again, at once and for ever.
+        Phase::Interrupted if status.reason.as_deref() == Some(ENDED_ITSELF) => Verdict::Failed,
         Phase::Interrupted | Phase::Pending | Phase::Running => Verdict::Neutral,
     }
 }
@@ -86,8 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_quick_loop_without_tools_is_idle() {
-        let below = Duration::from_secs(3);
+    fn only_what_comes_again_quickly_and_without_tools_is_idle() {
+        let config = Config::new("command", "/r");
+        let of = |backend: &str, seconds| IterationStatus {
+            backend: Some(backend.into()),
+            ..ended(Phase::Succeeded, seconds, 0)
+        };
+        let own =
+            |reason: &str| IterationStatus { reason: Some(reason.into()), ..ended(Phase::Interrupted, 1, 0) };
         let cases = [
             (StepKind::Loop, ended(Phase::Succeeded, 1, 0), Verdict::Idle),
             (StepKind::Loop, ended(Phase::Succeeded, 1, 1), Verdict::Fruitful),
@@ -95,11 +109,25 @@ mod tests {
             (StepKind::Call, ended(Phase::Succeeded, 0, 0), Verdict::Fruitful),
             (StepKind::Loop, ended(Phase::Failed, 60, 9), Verdict::Failed),
             (StepKind::Call, IterationStatus { fatal: true, ..ended(Phase::Failed, 1, 0) }, Verdict::Fatal),
+            (StepKind::Map, ended(Phase::Failed, 1, 0), Verdict::Failed),
             (StepKind::Loop, ended(Phase::Interrupted, 0, 0), Verdict::Neutral),
+            (StepKind::Loop, own("MasterRestarted"), Verdict::Neutral),
+            (StepKind::Loop, own("Interrupted"), Verdict::Failed),
+            // A model's answer alone takes some seconds.
+            (StepKind::Loop, of("claude", 7), Verdict::Idle),
+            (StepKind::Loop, of("claude", 15), Verdict::Fruitful),
+            (StepKind::Loop, of("command", 7), Verdict::Fruitful),
         ];
         for (kind, status, want) in cases {
-            assert_eq!(verdict(kind, &status, below), want, "{status:?}");
+            let spec = IterationSpec { kind, ..IterationSpec::default() };
+            assert_eq!(verdict(&spec, &status, &config), want, "{status:?}");
         }
+        let inner = IterationSpec { round: Some(4), ..IterationSpec::default() };
+        assert_eq!(
+            verdict(&inner, &ended(Phase::Succeeded, 1, 0), &config),
+            Verdict::Idle,
+            "a step of a loop"
+        );
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) fn count(seen: &Observed<'_>, open: &BTreeSet<(String, i64)>, plan: &
         let status = iteration.status.clone().unwrap_or_default();
         stats::add(stats::of_step(&mut plan.status.stats, &iteration.spec.step), &status);
         stats::add_totals(&mut counts, &mut tokens, &mut cost, &status);
+        stats::add_day(&mut plan.status.today, &status, finished(iteration).unwrap_or(seen.now));
         follow_up(seen, iteration, finished(iteration).unwrap_or(seen.now), plan);
     }
     plan.status.cost = Some(stats::cost_text(cost, tokens.total));
@@ -75,7 +76,7 @@ fn uncounted(seen: &Observed<'_>, open: &BTreeSet<(String, i64)>, plan: &mut Pla
 fn follow_up(seen: &Observed<'_>, iteration: &Iteration, finished: Timestamp, plan: &mut Plan) {
     let status = iteration.status.clone().unwrap_or_default();
     let name = iteration.name_any();
-    let verdict = verdict(iteration.spec.kind, &status, seen.config.idle_below);
+    let verdict = verdict(&iteration.spec, &status, seen.config);
     let row = streak(plan.status.fruitless_iterations.unwrap_or(0), verdict);
     match verdict {
         Verdict::Fruitful => {

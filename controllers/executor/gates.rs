@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt;
 
 use super::flow::phase;
-use super::limits::{Left, Used, left};
+use super::limits::Room;
 use super::plan::{Note, Observed, Plan, Standing, newest_time, run_state};
 use super::{provider, why};
 
@@ -49,7 +49,7 @@ pub(super) fn gate(
     has_revision: bool,
     hold: Option<&'static str>,
     done: bool,
-    wants: bool,
+    (wants, room): (bool, &Room),
     status: &AgentStatus,
 ) -> Gate {
     let over = |reason, message: &str| Gate::Over { reason, message: message.to_owned() };
@@ -84,10 +84,8 @@ pub(super) fn gate(
     if !wants && !standing.nothing_runs() {
         return Gate::Open { most: 0 };
     }
-    if let Left::Nothing { reason, message } =
-        left(seen.agent.spec.limits.as_ref(), used(seen, standing, status))
-    {
-        return Gate::Over { reason, message };
+    if let Some(refused) = refused(room) {
+        return refused;
     }
     if let Err(missing) = &seen.available {
         return waiting(missing.reason, missing.to_string(), None);
@@ -99,10 +97,7 @@ pub(super) fn gate(
     if let Some(until) = later(&status.backoff_until) {
         return waiting("BackingOff", backing_off(seen, status, &until), Some(until));
     }
-    match left(seen.agent.spec.limits.as_ref(), used(seen, standing, status)) {
-        Left::Iterations(Some(most)) => Gate::Open { most: usize::try_from(most).unwrap_or(0) },
-        _ => Gate::Open { most: usize::MAX },
-    }
+    Gate::Open { most: room.most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(0)) }
 }
 
 fn no_revision(status: &AgentStatus) -> String {
@@ -113,27 +108,14 @@ fn no_revision(status: &AgentStatus) -> String {
     }
 }
 
-/// What was counted, and what began or ended since.
-fn used(seen: &Observed<'_>, standing: &Standing, status: &AgentStatus) -> Used {
-    let mark = |step: &str| {
-        status.stats.iter().find(|stats| stats.step == step).map_or(0, |stats| stats.next_number)
-    };
-    let unstarted = |name: &str| standing.unstarted.iter().any(|iteration| iteration.name_any() == name);
-    let mut used = Used { iterations: ended(status), cost_usd: status.cost_usd.unwrap_or(0.0) };
-    for iteration in seen.iterations {
-        if iteration.spec.number >= mark(&iteration.spec.step) && !unstarted(&iteration.name_any()) {
-            // What was ended from outside is tried again, and is not held against the agent.
-            let counts = phase(iteration) != Phase::Interrupted;
-            used.iterations = used.iterations.saturating_add(i64::from(counts));
-            used.cost_usd += iteration.status.as_ref().and_then(|status| status.cost_usd).unwrap_or(0.0);
-        }
-    }
-    used
-}
-
-/// Iterations that count against the limit: those that came to an end of their own.
-fn ended(status: &AgentStatus) -> i64 {
-    status.iterations.as_ref().map_or(0, |counts| counts.succeeded.saturating_add(counts.failed))
+/// A limit that is reached for good lets the agent rest; one that is lifted by time or by others holds it.
+fn refused(room: &Room) -> Option<Gate> {
+    let refusal = room.refusal.clone()?;
+    let (reason, message) = (refusal.reason, refusal.message);
+    Some(match (refusal.reached, refusal.until) {
+        (true, None) => Gate::Over { reason, message },
+        (_, until) => Gate::Waiting { reason, message, until: until.map(MicroTime) },
+    })
 }
 
 /// What a person has to put right, when the newest iteration that ended by itself failed for that.
@@ -167,7 +149,7 @@ pub(super) fn clock(time: &MicroTime) -> String {
 }
 
 /// Writes the decision into the status, tells what is new, and says when to look again.
-pub(super) fn say(seen: &Observed<'_>, standing: &Standing, gate: &Gate, plan: &mut Plan) {
+pub(super) fn say(seen: &Observed<'_>, standing: &Standing, gate: &Gate, room: &Room, plan: &mut Plan) {
     let status = &mut plan.status;
     let began = status.execution.is_some() && seen.iterations.iter().any(|i| phase(i) != Default::default());
     status.run_state = Some(run_state(gate, standing.nothing_runs(), began));
@@ -176,7 +158,7 @@ pub(super) fn say(seen: &Observed<'_>, standing: &Standing, gate: &Gate, plan: &
     active.sort();
     status.active_iterations = active;
     status.last_iteration_time = newest_time(seen, status.last_iteration_time.as_ref());
-    for said in sentences(seen, standing, gate, &plan.status) {
+    for said in sentences(seen, standing, gate, room, &plan.status) {
         let old = plan.status.conditions.iter().find(|c| c.type_ == said.kind);
         let was = old.map(|c| (c.status.clone(), c.reason.clone()));
         let (kind, status, reason, message) =
@@ -207,6 +189,7 @@ fn sentences(
     seen: &Observed<'_>,
     standing: &Standing,
     gate: &Gate,
+    room: &Room,
     status: &AgentStatus,
 ) -> Vec<Said<'static>> {
     let generation = seen.agent.metadata.generation;
@@ -226,10 +209,9 @@ fn sentences(
         Err(missing) => say(BACKEND_AVAILABLE, false, missing.reason, missing.to_string()),
     });
     // What still runs is not held against the limit until it has ended: only the gate looks ahead.
-    let ended = Used { iterations: ended(status), cost_usd: status.cost_usd.unwrap_or(0.0) };
-    all.push(match left(seen.agent.spec.limits.as_ref(), ended) {
-        Left::Iterations(_) => say(WITHIN_LIMITS, true, "WithinLimits", "no limit is reached".into()),
-        Left::Nothing { reason, message } => say(WITHIN_LIMITS, false, reason, message),
+    all.push(match room.refusal.as_ref().filter(|refusal| refusal.reached) {
+        None => say(WITHIN_LIMITS, true, "WithinLimits", "no limit is reached".into()),
+        Some(refusal) => say(WITHIN_LIMITS, false, refusal.reason, refusal.message.clone()),
     });
     let is_set = |kind| status.conditions.iter().any(|c| c.type_ == kind);
     all.extend(provider::conditions(seen, standing, status));

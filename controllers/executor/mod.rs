@@ -11,6 +11,7 @@
 
 mod adoption;
 pub mod backoff;
+mod budget;
 mod count;
 mod credential;
 mod driver;
@@ -26,6 +27,7 @@ pub mod plan;
 pub mod program;
 pub mod prompt;
 mod provider;
+mod purse;
 mod queue;
 mod reconcile;
 mod record;

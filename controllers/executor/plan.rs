@@ -15,11 +15,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::budget::View;
 use super::count::count;
 use super::flow::{Flow, Scene, Start, flow, phase};
 use super::gates::{self, Gate};
 use super::program::Program;
 use super::provider;
+use super::purse::{self, Exposure};
 use super::queue::Waits;
 use super::replace::replace;
 use crate::backend::Unavailable;
@@ -50,6 +52,8 @@ pub struct Observed<'a> {
     pub provider: provider::View,
     /// How its iterations wait for their turn, where some do.
     pub waits: Option<Waits>,
+    /// The budgets that the agent is under.
+    pub(super) budgets: &'a [View],
     /// Settings.
     pub config: &'a Config,
     /// The time now.
@@ -75,6 +79,10 @@ pub struct Plan {
     pub unwanted: Vec<(Arc<Iteration>, StopReason)>,
     /// The iteration whose output is needed to plan on.
     pub needs: Option<String>,
+    /// What the agent has used, and is about to.
+    pub(super) exposure: Exposure,
+    /// Whether a larger limit, and whether the end of other agents' iterations, may let it go on.
+    pub(super) held_by: [bool; 2],
     /// Put the finalizer on (true) or take it off (false).
     pub finalizer: Option<bool>,
     /// When to look again if nothing changes.
@@ -135,6 +143,20 @@ pub struct Note {
 
 /// Plans for one agent.
 pub fn plan(seen: &Observed<'_>) -> Plan {
+    let mut plan = decide(seen);
+    plan.exposure = exposure(seen, &Standing::of(seen), &plan.status).with(&plan.status, &plan.starts);
+    plan
+}
+
+/// What the agent has used, and what runs is expected to.
+fn exposure(seen: &Observed<'_>, standing: &Standing, status: &AgentStatus) -> Exposure {
+    let unstarted: HashSet<String> =
+        standing.unstarted.iter().map(|iteration| iteration.name_any()).collect();
+    let is_unstarted = |iteration: &Iteration| unstarted.contains(&iteration.name_any());
+    Exposure::of(status, seen.iterations, &is_unstarted, seen.now)
+}
+
+fn decide(seen: &Observed<'_>) -> Plan {
     let mut plan = Plan { status: seen.agent.status.clone().unwrap_or_default(), ..Plan::default() };
     let mut standing = Standing::of(seen);
     plan.leftovers.clone_from(&standing.leftovers);
@@ -178,8 +200,12 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
     standing.hold = provider::observe(seen, &mut plan);
     // A hold means that the present execution comes to its end first: it is not done yet in any other sense.
     let done = done && hold.is_none();
-    let gate = gates::gate(seen, &standing, runs.is_some(), hold, done, !starts.is_empty(), &plan.status);
-    gates::say(seen, &standing, &gate, &mut plan);
+    let used = exposure(seen, &standing, &plan.status);
+    let room = purse::left(seen.agent, seen.budgets, &plan.status, &used, &starts, seen.now);
+    plan.held_by = room.refusal.as_ref().map_or([false; 2], |refusal| [refusal.reached, !refusal.reached]);
+    let gate =
+        gates::gate(seen, &standing, runs.is_some(), hold, done, (!starts.is_empty(), &room), &plan.status);
+    gates::say(seen, &standing, &gate, &room, &mut plan);
     plan.ready = provider::is_ready(seen, &standing, &gate, !starts.is_empty(), &plan.status);
     if let Gate::Open { most } = gate {
         plan.starts = starts;
@@ -252,7 +278,16 @@ fn current(seen: &Observed<'_>, status: &AgentStatus) -> Option<Runs> {
 fn deletion(seen: &Observed<'_>, standing: &Standing, mut plan: Plan) -> Plan {
     stop_all(standing, StopReason::Deleted, &mut plan);
     let ours = seen.agent.finalizers().iter().any(|name| name == labels::EXECUTOR_FINALIZER);
-    if standing.nothing_runs() && seen.live.is_empty() && ours {
+    let mut counted = true;
+    if !seen.budgets.is_empty() {
+        // What it spent last is counted before it goes: in its status first, then in the budgets.
+        count(seen, &BTreeSet::new(), &mut plan);
+        let used = exposure(seen, standing, &plan.status);
+        let old = seen.agent.status.as_ref().and_then(|status| status.cost_usd);
+        counted = plan.status.cost_usd == old && seen.budgets.iter().all(|budget| budget.is_settled(&used));
+        plan.held_by = [!counted, !counted];
+    }
+    if standing.nothing_runs() && seen.live.is_empty() && ours && counted {
         plan.finalizer = Some(false);
     }
     plan

@@ -84,6 +84,7 @@ impl Seen {
             available: if self.missing { Err(missing) } else { Ok(()) },
             provider: super::provider::View::default(),
             waits: self.waits.clone(),
+            budgets: &[],
             config: &config,
             now: Timestamp::from_second(NOW).unwrap(),
             spread: 0.5,

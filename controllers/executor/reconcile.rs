@@ -14,6 +14,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
+use super::budget::Desk;
 use super::credential::Credential;
 use super::driver::{Run, drive, remove};
 use super::environment;
@@ -54,6 +55,7 @@ const FIELDS: &[&str] = &[
     "activeIterations",
     "tokens",
     "costUSD",
+    "today",
     "cost",
     "backend",
     "stats",
@@ -84,6 +86,7 @@ struct Shared {
     pace: Pace,
     standings: Standings,
     rotation: Rotation,
+    desk: Desk,
     outputs: Mutex<HashMap<String, Arc<str>>>,
     /// What was before this process is known.
     begun: OnceCell<()>,
@@ -100,6 +103,7 @@ impl Executor {
         let events = Events::new(ctx.client.clone(), labels::MANAGER_EXECUTOR);
         let pace = Pace::new(ctx.config.clone());
         let revisions = Index::default();
+        let desk = Desk::new(iterations.clone());
         let (live, outputs, begun) = (Live::new(), Mutex::default(), OnceCell::new());
         let post = Post::new(ctx.clone(), messages, iterations.clone(), live.clone());
         let (standings, rotation) = (Standings::default(), Rotation::default());
@@ -114,6 +118,7 @@ impl Executor {
             pace,
             standings,
             rotation,
+            desk,
             outputs,
             begun,
         };
@@ -139,7 +144,11 @@ impl Executor {
         let woken = futures::stream::select(woken, shared.rotation.woken(client));
         let woken = futures::stream::select(woken, shared.pace.moved().boxed());
         let returned = futures::stream::select(returned, woken);
+        let mut released = shared.desk.woken();
+        let woken = futures::stream::poll_fn(move |cx| released.poll_recv(cx));
         let watched = futures::stream::select(iterations.boxed(), revisions.boxed());
+        let watched = futures::stream::select(watched, woken);
+        let desk = shared.desk.clone();
         let post = shared.post.clone();
         let triggers = futures::stream::select(watched, returned).inspect({
             let post = post.clone();
@@ -161,7 +170,7 @@ impl Executor {
             })
         });
         let stale = super::stale::clear(ctx.config.runs_dir.clone(), self.shared.iterations.clone());
-        tokio::join!(reconciling, post.run(), stale);
+        tokio::join!(reconciling, post.run(), stale, desk.run(&self.shared.ctx));
     }
 
     /// Ends every iteration that runs and waits until all is recorded, at most `limit`.
@@ -182,6 +191,7 @@ impl Shared {
     async fn reconcile(self: Arc<Self>, cached: Arc<Agent>) -> Result<Action> {
         self.iterations.ready().await;
         self.revisions.ready().await;
+        self.desk.ready().await;
         self.begun.get_or_init(|| self.begin()).await;
         let agent = self.agents.newest(&cached);
         let done = self.look(&agent).await;
@@ -273,6 +283,8 @@ impl Shared {
             Some(backend) => backend.check().and_then(|()| missing.cloned().map_or(Ok(()), Err)),
             None => Err(self.unknown(&name)),
         };
+        let now = self.ctx.now();
+        let look = self.desk.look(agent, now);
         let plan = plan(&Observed {
             agent,
             revisions: &self.revisions.of(agent),
@@ -284,10 +296,12 @@ impl Shared {
             available,
             provider: account.clone(),
             waits: self.pace.tell(agent),
+            budgets: &look.views,
             config: &self.ctx.config,
-            now: self.ctx.now(),
+            now,
             spread: fastrand::f64(),
         });
+        look.leave(&plan);
         (plan, backend)
     }
 
@@ -311,9 +325,6 @@ impl Shared {
             set_finalizer(agents, agent, wanted).await?.into_iter().for_each(|now| self.agents.observe(now));
             return Ok(Action::requeue(jittered(IDLE)));
         }
-        if agent.metadata.deletion_timestamp.is_some() {
-            return Ok(Action::requeue(jittered(IDLE)));
-        }
         let old = agent.status.clone().unwrap_or_default();
         let written =
             write_status(agents, agent, labels::MANAGER_EXECUTOR, FIELDS, &old, &plan.status).await?;
@@ -327,6 +338,9 @@ impl Shared {
                     self.events.normal(&**agent, note.reason, &note.action, &note.message).await;
                 }
             }
+        }
+        if agent.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::requeue(jittered(IDLE)));
         }
         // A write that was taken says that the agent was as it was seen. Without one it is asked for.
         if !plan.starts.is_empty() && !is_current {

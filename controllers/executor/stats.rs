@@ -5,9 +5,12 @@
 //! can be counted twice or forgotten.
 
 use gcluster_types::kinds::agent::{IterationCounts, StepStats, TokenTotals};
+use gcluster_types::kinds::budget::DayTotals;
 use gcluster_types::kinds::iteration::{IterationStatus, Phase};
+use k8s_openapi::jiff::Timestamp;
 
 use super::backoff::duration_seconds;
+use super::limits::day;
 
 /// The statistics of a step; made when the step is new.
 pub fn of_step<'a>(stats: &'a mut Vec<StepStats>, step: &str) -> &'a mut StepStats {
@@ -63,6 +66,19 @@ pub fn add_totals(
         tokens.add(used);
     }
     *cost += status.cost_usd.unwrap_or(0.0);
+}
+
+/// Adds one iteration that ended to what its UTC day has used; a newer day begins anew.
+pub fn add_day(today: &mut Option<DayTotals>, status: &IterationStatus, finished: Timestamp) {
+    let day = day(finished);
+    let totals = today.get_or_insert_default();
+    if totals.day < day {
+        *totals = DayTotals { day, ..DayTotals::default() };
+    } else if totals.day > day {
+        return;
+    }
+    totals.cost_usd += status.cost_usd.unwrap_or(0.0);
+    totals.iterations += i64::from(matches!(status.phase, Phase::Succeeded | Phase::Failed));
 }
 
 /// A cost as people read it. `unpriced` when tokens were used and no price is known.

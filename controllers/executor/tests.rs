@@ -222,13 +222,21 @@ async fn failures_back_off_and_idle_loops_too() {
     let mut world = World::new(FakeApi::new());
     world.agent("failing", "(step \"work\" (loop work))", &[("work", "fail")], json!({}));
     world.agent("idle", "(step \"work\" (loop work))", &[("work", "idle")], json!({"loopContext": "None"}));
+    world.agent("call", "fail", &[], json!({}));
+    let map = "(step \"plan\" (call plan))\n    (step \"write\" (map plan write))";
+    world.agent("map", map, &[("plan", "items"), ("write", "fail")], json!({}));
     world.start();
-    for agent in ["failing", "idle"] {
+    for agent in ["failing", "idle", "call", "map"] {
         let status =
             world.status(agent, "four in a row", |s| s["fruitlessIterations"].as_i64() >= Some(4)).await;
         assert_eq!(condition(&status, "BackingOff"), "True Fruitless", "{agent}");
-        assert!(status["iterations"]["total"].as_i64().unwrap() < 8);
+        assert!(status["iterations"]["total"].as_i64().unwrap() < 8, "{agent}");
     }
+    // A restart of the master does not let it begin anew.
+    world.stop().await;
+    world.start();
+    let status = world.status("call", "one more", |s| s["fruitlessIterations"].as_i64() >= Some(6)).await;
+    assert_eq!(status["fruitlessIterations"], status["iterations"]["failed"]);
     let failed = world.api.get("iterations", "failing.work.0").unwrap();
     assert_eq!(
         (&failed["status"]["phase"], &failed["status"]["error"]),

@@ -171,6 +171,12 @@ pub fn limits(agent: &Agent) -> String {
     if let Some(dollars) = limits.max_budget_usd {
         parts.push(age::cost(dollars));
     }
+    if let Some(dollars) = limits.max_budget_usd_per_day {
+        parts.push(format!("{} per day", age::cost(dollars)));
+    }
+    if let Some(n) = limits.max_iterations_per_day {
+        parts.push(format!("{n} iterations per day"));
+    }
     if let Some(time) = &limits.iteration_timeout {
         parts.push(format!("{time} per iteration"));
     }

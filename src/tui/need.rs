@@ -113,7 +113,9 @@ pub fn standing(agent: &Agent) -> Standing {
         return of(Need::Limited, "outage", Some(condition));
     }
     if let Some(condition) = has(conditions::WITHIN_LIMITS, "False") {
-        return of(Need::Limited, "limit", Some(condition));
+        // A limit of a day is lifted by the next day; any other one only by a person.
+        let need = if condition.reason.starts_with("Daily") { Need::Limited } else { Need::You };
+        return of(need, "limit", Some(condition));
     }
     let waits =
         has(conditions::PROGRESSING, "True").filter(|condition| condition.reason.starts_with("WaitingFor"));
@@ -164,6 +166,7 @@ mod tests {
         let refused = ("CredentialValid", "False", "AuthenticationFailed");
         let outage = ("ProviderAvailable", "False", "Outage");
         let waits = ("Progressing", "True", "WaitingForRoom");
+        let daily = ("WithinLimits", "False", "DailyBudgetSpent");
         let completed = ("Progressing", "False", "Completed");
         let running = |conditions: &[(&str, &str, &str)]| need("Running", "running", &[], conditions);
         assert_eq!(running(&[]), (Need::Working, "working".into()));
@@ -174,7 +177,8 @@ mod tests {
         assert_eq!(running(&[refused, failing]), (Need::You, "login".into()));
         assert_eq!(running(&[outage]), (Need::Limited, "outage".into()));
         assert_eq!(running(&[waits]), (Need::Working, "waiting".into()));
-        assert_eq!(running(&[limit]), (Need::Limited, "limit".into()));
+        assert_eq!(running(&[limit]), (Need::You, "limit".into()), "only a person raises it");
+        assert_eq!(running(&[daily]), (Need::Limited, "limit".into()), "it is lifted at midnight");
         assert_eq!(need("Running", "stopped", &[], &[completed]), (Need::Done, "done".into()));
         assert_eq!(need("Running", "pending", &[], &[]), (Need::Idle, "pending".into()));
     }

@@ -7,6 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::budget::DayTotals;
 use super::provider::ProviderFault;
 
 /// What one agent should do, how, and within which limits.
@@ -198,6 +199,14 @@ pub struct Limits {
     #[serde(default, rename = "maxBudgetUSD", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub max_budget_usd: Option<f64>,
+    /// US dollars that may be spent in one UTC day.
+    #[serde(default, rename = "maxBudgetUSDPerDay", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub max_budget_usd_per_day: Option<f64>,
+    /// Iterations that may end in one UTC day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub max_iterations_per_day: Option<i64>,
     /// Longest time of one iteration, such as `45m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
@@ -297,6 +306,9 @@ pub struct AgentStatus {
     /// Cost of all iterations that ended in US dollars, as the backends report it.
     #[serde(default, rename = "costUSD", skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// What the newest UTC day on which an iteration ended has used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub today: Option<DayTotals>,
     /// `costUSD` as people read it, such as `$1.20`; `unpriced` where a backend knows no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<String>,

@@ -1,6 +1,7 @@
 //! The kinds that gcluster adds to Kubernetes, one file each, and the one table that lists them.
 
 pub mod agent;
+pub mod budget;
 pub mod iteration;
 pub mod message;
 pub mod provider;
@@ -21,6 +22,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         revision::AgentRevision::crd(),
         iteration::Iteration::crd(),
         message::Message::crd(),
+        budget::Budget::crd(),
+        budget::ClusterBudget::crd(),
     ];
     all.map(with_shared_conditions).into()
 }
