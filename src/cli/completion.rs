@@ -1,10 +1,11 @@
-//! `gcluster completion`: a script that completes verbs and options in a shell.
+//! `gcluster completion`: a script that lets a shell ask this program what may come next.
 
 use clap::Args;
 use clap_complete::Shell;
+use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 
 use super::output::print;
-use crate::exit::Result;
+use crate::exit::{Failure, Result};
 
 /// Print a completion script: `source <(gcluster completion bash)`
 #[derive(Args, Debug)]
@@ -14,9 +15,17 @@ pub(crate) struct CompletionArgs {
     shell: Shell,
 }
 
-/// Does `gcluster completion`.
-pub(crate) fn run(args: &CompletionArgs, command: &mut clap::Command) -> Result {
+/// Does `gcluster completion`. The program that the script asks is the one in `PATH`.
+pub(crate) fn run(args: &CompletionArgs) -> Result {
+    let shell: &dyn EnvCompleter = match args.shell {
+        Shell::Bash => &Bash,
+        Shell::Elvish => &Elvish,
+        Shell::Fish => &Fish,
+        Shell::PowerShell => &Powershell,
+        Shell::Zsh => &Zsh,
+        _ => return Err(Failure::usage("there is no completion for this shell")),
+    };
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, command, "gcluster", &mut script);
+    shell.write_registration("COMPLETE", "gcluster", "gcluster", "gcluster", &mut script)?;
     print(&String::from_utf8_lossy(&script))
 }

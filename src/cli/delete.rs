@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::kinds::Catalog;
 use super::objects::{self, Named, Selection, Selectors, parse_timeout, poll, text};
 use super::output::{note, print};
-use super::{Globals, manifest};
+use super::{Globals, complete, manifest};
 use crate::client::{Connection, JSON};
 use crate::exit::{Failure, Kind, Result};
 
@@ -18,6 +18,7 @@ use crate::exit::{Failure, Kind, Result};
 pub(crate) struct DeleteArgs {
     /// KIND NAME… or KIND/NAME…
     #[arg(value_name = "KIND")]
+    #[arg(add = complete::objects())]
     words: Vec<String>,
     /// Delete what these files hold
     #[arg(short, long = "filename", value_name = "FILE", value_hint = clap::ValueHint::AnyPath, conflicts_with = "words")]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::kinds::{Catalog, Resource};
 use super::objects::{self, Named, Selection, Selectors, text};
 use super::output::{note, print};
-use super::{Globals, transcript};
+use super::{Globals, complete, transcript};
 use crate::client::{Connection, JSON};
 use crate::exit::{Failure, Kind, Result};
 use crate::render;
@@ -19,6 +19,7 @@ use crate::render;
 pub(crate) struct DescribeArgs {
     /// KIND [NAME…] or KIND/NAME…, such as `agent builder` or `iteration builder.build.3`
     #[arg(required = true, value_name = "KIND")]
+    #[arg(add = complete::objects())]
     words: Vec<String>,
     /// Only objects with these labels
     #[arg(short = 'l', long, value_name = "LABELS")]

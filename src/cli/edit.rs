@@ -7,10 +7,10 @@ use gcluster_types::labels::MANAGER_EDIT;
 use http::Method;
 use serde_json::Value;
 
-use super::Globals;
 use super::kinds::Catalog;
 use super::objects::{self, Selection, text};
 use super::output::{print, structured};
+use super::{Globals, complete};
 use crate::client::{JSON, query};
 use crate::config;
 use crate::exit::{Failure, Kind, Result};
@@ -20,6 +20,7 @@ use crate::exit::{Failure, Kind, Result};
 pub(crate) struct EditArgs {
     /// KIND NAME or KIND/NAME
     #[arg(required = true, value_name = "KIND")]
+    #[arg(add = complete::objects())]
     words: Vec<String>,
 }
 

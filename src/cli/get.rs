@@ -3,12 +3,12 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::Globals;
 use super::kinds::{Catalog, Resource};
 use super::objects::{self, Named, Selection, Selectors, text};
 use super::output::jsonpath::Path;
 use super::output::table::{self, Natural, Printer, Show};
 use super::output::{Format, note, print, psource, structured};
+use super::{Globals, complete};
 use crate::client::{Connection, JSON, TABLE, query};
 use crate::exit::{Failure, Result};
 
@@ -17,6 +17,7 @@ use crate::exit::{Failure, Result};
 pub(crate) struct GetArgs {
     /// KIND[,KIND…] [NAME…] or KIND/NAME…: agents (ag), revisions (rev), iterations (it), events (ev), …
     #[arg(required = true, value_name = "KIND")]
+    #[arg(add = complete::objects())]
     words: Vec<String>,
     /// Form: wide, yaml, json, name, p (source of agents and revisions), jsonpath=TEMPLATE or custom-columns=HEADER:PATH,…
     #[arg(short, long, value_name = "FORM")]

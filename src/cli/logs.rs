@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::Globals;
 use super::objects::text;
 use super::output::{color, note, print, print_lines};
 use super::transcript::{self, Part, Sink};
+use super::{Globals, complete};
 use crate::client::{Connection, JSON, escape};
 use crate::exit::{Failure, Kind, Result};
 use crate::render::Line;
@@ -15,7 +15,7 @@ use crate::render::Line;
 #[derive(Args, Debug)]
 pub(crate) struct LogsArgs {
     /// An agent (builder) or an iteration (builder.build.3); agent/NAME and iteration/NAME work too
-    #[arg(value_name = "AGENT|ITERATION")]
+    #[arg(value_name = "AGENT|ITERATION", add = complete::agents_and_iterations())]
     target: String,
     /// Go on as text arrives; for an agent, with each following iteration too
     #[arg(short, long)]

@@ -2,6 +2,7 @@
 
 mod apply;
 pub(crate) mod compile;
+mod complete;
 mod completion;
 mod conflict;
 mod crds;
@@ -74,6 +75,7 @@ pub(crate) struct Globals {
     pub(crate) data_dir: Option<PathBuf>,
     /// Namespace to work in [default: the kubeconfig's, else `default`] [env: GCLUSTER_NAMESPACE]
     #[arg(short, long, global = true, value_name = "NAMESPACE", help_heading = "Connection")]
+    #[arg(add = complete::namespaces())]
     pub(crate) namespace: Option<String>,
 }
 
@@ -155,6 +157,14 @@ enum Command {
 
 /// Parses the command line and does what it says. Help and version texts count as done.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Result {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // The shell asks what may come next; the words are not a command then.
+    let completes = clap_complete::CompleteEnv::with_factory(Cli::command);
+    match completes.try_complete(args.clone(), std::env::current_dir().ok().as_deref()) {
+        Ok(false) => {}
+        Ok(true) => return Ok(()),
+        Err(error) => return refuse(&error),
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -200,7 +210,7 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Doctor(args) => doctor::run(&globals, args).await,
         Command::Kubeconfig(args) => kubeconfig::run(&globals, &args),
         Command::Crds(args) => crds::run(&args),
-        Command::Completion(args) => completion::run(&args, &mut Cli::command()),
+        Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&globals, args).await,
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::objects::{items, parse_timeout};
 use super::output::print;
-use super::{Globals, run_state};
+use super::{Globals, complete, run_state};
 use crate::client::{Connection, JSON, escape, query};
 use crate::config;
 use crate::exit::{Failure, Kind, Result};
@@ -31,6 +31,7 @@ enum Verb {
     History {
         /// agent NAME or agent/NAME
         #[arg(required = true, value_name = "AGENT")]
+        #[arg(add = complete::rollouts())]
         words: Vec<String>,
         /// Show one revision with its differences and its source
         #[arg(long, value_name = "N")]
@@ -40,6 +41,7 @@ enum Verb {
     Undo {
         /// agent NAME or agent/NAME
         #[arg(required = true, value_name = "AGENT")]
+        #[arg(add = complete::rollouts())]
         words: Vec<String>,
         /// Number of the revision [default: the one before]
         #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
@@ -52,6 +54,7 @@ enum Verb {
     Status {
         /// agent NAME or agent/NAME
         #[arg(required = true, value_name = "AGENT")]
+        #[arg(add = complete::rollouts())]
         words: Vec<String>,
         /// Wait; with `--watch=false` only say how far it is
         #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = true)]
@@ -65,18 +68,21 @@ enum Verb {
     Restart {
         /// agent NAME or agent/NAME
         #[arg(required = true, value_name = "AGENT")]
+        #[arg(add = complete::rollouts())]
         words: Vec<String>,
     },
     /// Begin no new iterations, as `gcluster pause`
     Pause {
         /// agent NAME or agent/NAME
         #[arg(required = true, value_name = "AGENT")]
+        #[arg(add = complete::rollouts())]
         words: Vec<String>,
     },
     /// Let paused agents go on, as `gcluster start`
     Resume {
         /// agent NAME or agent/NAME
         #[arg(required = true, value_name = "AGENT")]
+        #[arg(add = complete::rollouts())]
         words: Vec<String>,
     },
 }

@@ -6,9 +6,9 @@ use http::Method;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Globals;
 use super::objects::text;
 use super::output::print;
+use super::{Globals, complete};
 use crate::client::{Connection, JSON, MERGE, escape, query};
 use crate::exit::{Kind, Result};
 
@@ -17,6 +17,7 @@ use crate::exit::{Kind, Result};
 pub(crate) struct StartArgs {
     /// Agents
     #[arg(required = true, value_name = "AGENT")]
+    #[arg(add = complete::agents())]
     agents: Vec<String>,
 }
 
@@ -25,6 +26,7 @@ pub(crate) struct StartArgs {
 pub(crate) struct PauseArgs {
     /// Agents
     #[arg(required = true, value_name = "AGENT")]
+    #[arg(add = complete::agents())]
     agents: Vec<String>,
 }
 
@@ -33,6 +35,7 @@ pub(crate) struct PauseArgs {
 pub(crate) struct StopArgs {
     /// Agents
     #[arg(required = true, value_name = "AGENT")]
+    #[arg(add = complete::agents())]
     agents: Vec<String>,
 }
 
@@ -41,6 +44,7 @@ pub(crate) struct StopArgs {
 pub(crate) struct RestartArgs {
     /// Agents
     #[arg(required = true, value_name = "AGENT")]
+    #[arg(add = complete::agents())]
     agents: Vec<String>,
 }
 

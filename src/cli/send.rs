@@ -10,10 +10,10 @@ use gcluster_types::labels::MANAGER_SEND;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::Globals;
 use super::objects::{parse_timeout, poll, text};
 use super::output::{note, print};
 use super::run_state::Agent;
+use super::{Globals, complete};
 use crate::client::{Connection, JSON, escape, query};
 use crate::config::person;
 use crate::exit::{Failure, Result};
@@ -26,6 +26,7 @@ const AT_ONCE: Duration = Duration::from_millis(400);
 #[derive(Args, Debug)]
 pub(crate) struct SendArgs {
     /// The agent
+    #[arg(add = complete::agents())]
     agent: String,
     /// What it is told; `-` reads standard input
     #[arg(required = true)]

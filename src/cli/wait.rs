@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::Globals;
 use super::kinds::Catalog;
 use super::objects::{self, Selection, parse_timeout, poll};
 use super::output::jsonpath::{Path, show};
 use super::output::print;
+use super::{Globals, complete};
 use crate::client::JSON;
 use crate::exit::{Failure, Kind, Result};
 
@@ -18,6 +18,7 @@ use crate::exit::{Failure, Kind, Result};
 pub(crate) struct WaitArgs {
     /// KIND NAME… or KIND/NAME…
     #[arg(required = true, value_name = "KIND")]
+    #[arg(add = complete::objects())]
     words: Vec<String>,
     /// delete, create, condition=NAME[=VALUE] or jsonpath={.status.phase}=VALUE
     #[arg(long = "for", value_name = "WHAT", value_parser = parse_goal)]
