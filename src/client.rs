@@ -150,11 +150,11 @@ impl Connection {
                 if let Some(server) = server {
                     config.cluster_url = server_url("--server", server, true)?;
                 }
-                if target.given.is_some() || server.is_some() {
-                    if config.cluster_url.scheme_str() == Some("http") && !is_loopback(&config.cluster_url) {
-                        // The token of this machine's master must not cross a network in the clear.
-                        config.auth_info.token = None;
-                    }
+                let in_the_clear =
+                    config.cluster_url.scheme_str() == Some("http") && !is_loopback(&config.cluster_url);
+                if in_the_clear && (target.given.is_some() || server.is_some()) {
+                    // The token of this machine's master must not cross a network in the clear.
+                    config.auth_info.token = None;
                 }
                 config
             }

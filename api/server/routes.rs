@@ -259,7 +259,10 @@ async fn resource_answer(
             let (mut object, twice) = negotiate::parse_strictly(&media, &bytes)?;
             write.duplicates = twice;
             let remarks = match identity {
-                Identity::Agent(agent) => agent.admit(&kind, &mut object)?,
+                Identity::Agent(agent) => {
+                    agent.may_speak(api)?;
+                    agent.admit(&kind, &mut object)?
+                }
                 _ => Vec::new(),
             };
             let mut done = write::create(api, write, object).await?;

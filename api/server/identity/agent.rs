@@ -8,7 +8,10 @@
 //! The name is that of a service account, so that Kubernetes' tools know what they look at. It lives as long as the
 //! agent: one of the same name that is made later has another uid, and tokens of its own.
 
-use gcluster_store::Key;
+use std::sync::Arc;
+
+use gcluster_store::{Entry, Key, ListAt};
+use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -17,6 +20,9 @@ use super::Asked;
 use crate::Api;
 use crate::kinds::Kind;
 use crate::status::{ApiError, ApiResult, Cause};
+
+/// Messages of one agent that wait to be delivered, at most.
+const WAITING: usize = 100;
 
 /// One life of one agent.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,6 +89,33 @@ impl AgentIdentity {
             "the agent {:?} may get, list and watch everything but Secrets in its own namespace {:?}, and send messages there",
             self.name, self.namespace
         )
+    }
+
+    /// Refuses a sender whose messages nobody was given yet, when they are many: a program that went wild fills neither
+    /// the disk nor the prompts of others. Some that are sent at the same moment may come beyond it.
+    ///
+    /// # Errors
+    /// When [`WAITING`] of its messages wait.
+    pub(crate) fn may_speak(&self, api: &Api) -> ApiResult<()> {
+        let namespace = Some(self.namespace.as_str());
+        let listed = api.store().list("gcluster.dev/messages", namespace, &ListAt::default());
+        let Ok(listing) = listed else { return Ok(()) };
+        let own = format!("\"from\":{:?}", self.name);
+        let waits = |entry: &&Arc<Entry>| {
+            memmem::find(&entry.value, own.as_bytes()).is_some()
+                && serde_json::from_slice::<Value>(&entry.value).is_ok_and(|message| {
+                    let phase = message.pointer("/status/phase").and_then(Value::as_str);
+                    message["spec"]["from"] == self.name.as_str()
+                        && phase.is_none_or(|phase| phase == "Pending")
+                })
+        };
+        match listing.entries.iter().filter(waits).count() {
+            waiting if waiting < WAITING => Ok(()),
+            waiting => Err(ApiError::too_many(format!(
+                "{waiting} messages of the agent {:?} wait to be delivered: send more when they were",
+                self.name
+            ))),
+        }
     }
 
     /// Makes what it creates speak for nobody else, and hold nothing up. Answers what its program is warned of.

@@ -38,7 +38,7 @@ pub(super) fn message_of(api_version: &str, kind: &str) -> Option<&'static [Fiel
         ("events.k8s.io/v1", "Event") => EVENT,
         ("coordination.k8s.io/v1", "Lease") => LEASE,
         ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => ACCESS_REVIEW,
-        ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => &[],
+        ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => RULES_REVIEW,
         ("authentication.k8s.io/v1", "SelfSubjectReview") => &[],
         // Clients write the options of a deletion in the version of what they delete.
         (_, "DeleteOptions") => DELETE_OPTIONS,
@@ -165,6 +165,7 @@ const EVENT: &[Field] = &[
     Field(14, "deprecatedLastTimestamp", Seconds),
     Field(15, "deprecatedCount", Int),
 ];
+const RULES_REVIEW: &[Field] = &[Field(2, "spec", Message(&[Field(1, "namespace", Text)]))];
 const ACCESS_REVIEW: &[Field] = &[Field(
     2,
     "spec",

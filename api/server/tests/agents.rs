@@ -240,6 +240,35 @@ async fn a_message_is_from_whoever_sent_it_and_the_audit_log_says_so_without_the
 }
 
 #[tokio::test]
+async fn a_sender_that_went_wild_waits_until_its_messages_were_given() {
+    let (server, uid) = served().await;
+    let token = bearer(&server, &uid);
+    let listening = Listening::of(server, listen::Options::default()).await;
+    let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
+    let message = |name: &str| json!({"metadata": {"name": name}, "spec": {"agent": "a", "text": "x"}});
+    // Those of others do not count.
+    for n in 0..3 {
+        let mut other = message(&format!("other-{n}"));
+        other["spec"]["from"] = json!("b");
+        assert_eq!(listening.server.post(MESSAGES, &other).await.code, 201);
+    }
+    for n in 0..100 {
+        let body = message(&format!("m-{n}")).to_string();
+        assert_eq!(listening.http("POST", MESSAGES, &headers, &body).await.0, 201, "{n}");
+    }
+    let (code, said) = listening.http("POST", MESSAGES, &headers, &message("late").to_string()).await;
+    assert!(
+        code == 429 && said["message"].as_str().unwrap().contains("100 messages of the agent \"a\""),
+        "{said}"
+    );
+    let given = json!({"status": {"phase": "Acknowledged"}});
+    let status = format!("{MESSAGES}/m-7/status");
+    assert_eq!(listening.server.patch(&status, "application/merge-patch+json", &given).await.code, 200);
+    assert_eq!(listening.http("POST", MESSAGES, &headers, &message("late").to_string()).await.0, 201);
+    listening.stop().await;
+}
+
+#[tokio::test]
 async fn a_token_dies_with_its_agent_and_a_new_one_of_the_same_name_does_not_revive_it() {
     let (server, uid) = served().await;
     let token = bearer(&server, &uid);

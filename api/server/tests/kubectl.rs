@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use gcluster_server::security::Security;
+
 use crate::socket::Listening;
 
 /// Runs kubectl; the text of both streams and whether it succeeded.
@@ -105,5 +107,38 @@ async fn kubectl_works_unmodified() {
     }
     let (done, output) = kubectl(&listening, &["get", "agent", "a"], "").await;
     assert!(!done && output.contains("NotFound"), "{output}");
+    listening.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_tells_an_agent_who_it_is_and_what_it_may_do() {
+    if Command::new("kubectl").arg("version").arg("--client").output().is_err() {
+        eprintln!("SKIPPED kubectl_tells_an_agent_who_it_is_and_what_it_may_do: kubectl is not installed");
+        return;
+    }
+    let listening = Listening::start().await;
+    let uid = listening.server.create("a").await.metadata.uid.unwrap();
+    let security = Security::open(listening.server.dir.path()).unwrap();
+    let token = format!("--token={}", security.agent_token("default", "a", &uid));
+    for (args, succeeds, expected) in [
+        (&["auth", "whoami"][..], true, "system:serviceaccount:default:a"),
+        (&["auth", "can-i", "create", "messages.gcluster.dev"], true, "yes"),
+        (&["auth", "can-i", "get", "iterations.gcluster.dev", "--subresource=transcript"], true, "yes"),
+        (
+            &["auth", "can-i", "create", "messages.gcluster.dev", "-n", "other"],
+            false,
+            "no - the agent \"a\" may",
+        ),
+        (&["auth", "can-i", "get", "secrets"], false, "no"),
+        (&["auth", "can-i", "patch", "agents.gcluster.dev"], false, "no"),
+        (&["auth", "can-i", "list", "agents.gcluster.dev", "-A"], false, "no"),
+        (&["auth", "can-i", "--list"], true, "messages.gcluster.dev"),
+        (&["get", "ag,it,msg,cm"], true, "a "),
+        (&["get", "secrets"], false, "may get, list and watch everything but Secrets"),
+        (&["delete", "ag", "a"], false, "Forbidden"),
+    ] {
+        let (done, text) = kubectl(&listening, &[args, &[&token]].concat(), "").await;
+        assert!(done == succeeds && text.contains(expected), "{args:?}: {text}");
+    }
     listening.stop().await;
 }
