@@ -56,6 +56,10 @@ fn an_agent_reads_another_one_and_corrects_it_with_nothing_configured() {
     assert!(!tools.contains("I drop the tests") && tools.contains("toolUse"), "{tools}");
     let table = obey(&sandbox, "supervisor", "gcluster get agents; gcluster describe agent builder");
     assert!(table.contains("builder") && table.contains("running") && table.contains("exit 0"), "{table}");
+    let top = obey(&sandbox, "supervisor", "gcluster top --sort-by memory; gcluster doctor");
+    let first: Vec<&str> = top.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    assert!(first.first() == Some(&"supervisor") && first.iter().any(|cell| cell.ends_with("Mi")), "{top}");
+    assert!(top.contains("ok    master     127.0.0.1:"), "{top}");
     let told = obey(&sandbox, "supervisor", "gcluster send builder 'keep the tests' --from ann");
     assert!(told.contains("exit 0"), "{told}");
     let message = wait("the message to arrive", || {

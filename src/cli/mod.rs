@@ -28,6 +28,7 @@ mod rollout;
 mod run_state;
 mod send;
 mod steer;
+mod top;
 mod transcript;
 mod up;
 mod version;
@@ -137,6 +138,7 @@ enum Command {
     Get(get::GetArgs),
     Describe(describe::DescribeArgs),
     Logs(logs::LogsArgs),
+    Top(top::TopArgs),
     Events(events::EventsArgs),
     Send(send::SendArgs),
     Wait(wait::WaitArgs),
@@ -196,6 +198,7 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Get(args) => get::run(&globals, args).await,
         Command::Describe(args) => describe::run(&globals, args).await,
         Command::Logs(args) => logs::run(&globals, args).await,
+        Command::Top(args) => top::run(&globals, args).await,
         Command::Events(args) => events::run(&globals, args).await,
         Command::Send(args) => send::run(&globals, args).await,
         Command::Wait(args) => wait::run(&globals, args).await,
