@@ -14,6 +14,7 @@ mod cli_get;
 mod clients_controller;
 mod clients_http;
 mod clients_kube;
+mod codex_real;
 mod completion;
 mod crash;
 mod credentials;

@@ -273,7 +273,7 @@ impl Driver {
             }
         };
         commands.set_ended();
-        self.finish(&ended).await;
+        self.finish(&ended, overdue).await;
     }
 
     /// Lets the dialect take a few of the lines that are there. True when there may be more of them.
@@ -412,14 +412,15 @@ impl Driver {
         });
     }
 
-    async fn finish(mut self, ended: &Ended) {
+    /// The program is gone; and whether it had to be told to go, because it had nothing left to do.
+    async fn finish(mut self, ended: &Ended, overdue: bool) {
         let mut step = Step::default();
         if let Some(line) = self.spool.last_line() {
             self.dialect.line(line, &mut step);
             self.dialect.pause(&mut step);
         }
         let stopped = *self.stopping.borrow();
-        if ended.ended_leftovers > 0 && !stopped {
+        if ended.ended_leftovers > 0 && !stopped && !overdue {
             step.notice(format!(
                 "{} process(es) that the program had left running were ended",
                 ended.ended_leftovers
