@@ -27,8 +27,8 @@ use super::{BackendEvent, Finished, Outcome, RetryClass, SteerMessage, SteerStat
 
 /// The version of the protocol.
 const VERSION: u64 = 1;
-/// How long an agent may take to exit once it has nothing left to do. Its input does not end, so most wait for the
-/// signal that comes then.
+/// How long an agent may take to exit once its input has ended behind its last turn. Most do not look at that, and wait
+/// for the signal that comes then.
 const LINGER: Duration = Duration::from_millis(500);
 /// Where the first request says how to answer what the agent asks, for a later master.
 const PERMISSION: &str = "gcluster.dev/permissionMode";
