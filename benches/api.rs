@@ -90,6 +90,8 @@ impl Bench {
             let label = format!("acknowledgement to event, {watchers} watchers, ms");
             row(&label, &[format!("p50 {p50:.2}"), format!("p99 {p99:.2}")]);
         }
+        let (threads, files) = self.master.handles();
+        row("threads and open files after load", &[threads.to_string(), files.to_string()]);
         self.memory(&format!("resident after load, {} objects, MiB", next.load(Ordering::Relaxed)));
         Ok(())
     }

@@ -7,6 +7,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::mask::Mask;
 use super::wake::FileWatch;
 
@@ -17,6 +19,9 @@ const CHUNK: usize = 16 << 10;
 const SLOW_POLL: Duration = Duration::from_secs(2);
 /// How often it is looked at where the kernel cannot wake the reader.
 const FAST_POLL: Duration = Duration::from_millis(100);
+/// After something was read it is not looked at again for so long: a program that writes token by token, or that
+/// builds something, would wake the master for every line. What it writes meanwhile is read at once then.
+const HOLD: Duration = Duration::from_millis(100);
 
 /// One line of output.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +38,10 @@ pub(crate) struct Spool {
     splitter: Splitter,
     watch: FileWatch,
     mask: Mask,
+    /// Something came since the end of the file was met last.
+    fresh: bool,
+    /// No look before this.
+    hold: Instant,
 }
 
 impl Spool {
@@ -44,6 +53,8 @@ impl Spool {
             splitter: Splitter::new(LINE_LIMIT),
             watch,
             mask: Mask::default(),
+            fresh: false,
+            hold: Instant::now(),
         })
     }
 
@@ -61,8 +72,16 @@ impl Spool {
             }
             let mut chunk = [0; CHUNK];
             match self.file.read(&mut chunk) {
-                Ok(0) => return Ok(None),
-                Ok(length) => self.splitter.push(&chunk[..length]),
+                Ok(0) => {
+                    if std::mem::take(&mut self.fresh) {
+                        self.hold = Instant::now() + HOLD;
+                    }
+                    return Ok(None);
+                }
+                Ok(length) => {
+                    self.fresh = true;
+                    self.splitter.push(&chunk[..length]);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -83,6 +102,7 @@ impl Spool {
 
     /// Returns when there may be more to read.
     pub(crate) async fn changed(&self) {
+        tokio::time::sleep_until(self.hold).await;
         let poll = if self.watch.wakes() { SLOW_POLL } else { FAST_POLL };
         tokio::select! {
             () = self.watch.grown() => {}
@@ -219,5 +239,25 @@ mod tests {
         assert_eq!(spool.next_line().unwrap(), None);
         assert_eq!(spool.last_line(), Some(Line::Whole(b"rest".to_vec())));
         assert_eq!(spool.last_line(), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_shortly_after_a_look_waits_for_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stdout");
+        let mut file = File::create(&path).unwrap();
+        let mut spool = Spool::open(&path).unwrap();
+        file.write_all(b"a\n").unwrap();
+        assert_eq!(spool.next_line().unwrap(), Some(Line::Whole(b"a".to_vec())));
+        assert_eq!(spool.next_line().unwrap(), None);
+        let read = Instant::now();
+        for _ in 0..3 {
+            file.write_all(b"b\n").unwrap();
+        }
+        tokio::time::timeout(Duration::from_secs(10), spool.changed()).await.unwrap();
+        assert!(read.elapsed() >= HOLD / 2, "{:?}", read.elapsed());
+        for _ in 0..3 {
+            assert_eq!(spool.next_line().unwrap(), Some(Line::Whole(b"b".to_vec())));
+        }
     }
 }

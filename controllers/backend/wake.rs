@@ -5,9 +5,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::inotify;
 use tokio::sync::Notify;
+
+/// Between two looks at what the kernel has gathered. Many programs that write at the same time are one wake.
+const GATHER: Duration = Duration::from_millis(20);
 
 type Waiters = Mutex<HashMap<i32, Arc<Notify>>>;
 
@@ -75,6 +79,9 @@ fn wake_all(watcher: &'static Watcher) {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut events = inotify::Reader::new(&watcher.fd, &mut buffer);
     loop {
+        if events.is_buffer_empty() {
+            std::thread::sleep(GATHER);
+        }
         match events.next() {
             Ok(event) => {
                 let waiters = watcher.waiters.lock().unwrap_or_else(PoisonError::into_inner);
