@@ -35,6 +35,10 @@ pub struct Index<K> {
 #[derive(Debug)]
 struct Shared<K> {
     key: fn(&K) -> Option<AgentKey>,
+    /// What of an object is worth a look when it changes; everything when there is none.
+    print: Option<fn(&K) -> u64>,
+    /// The prints that triggered last, by agent and name.
+    told: Mutex<HashMap<(AgentKey, String), u64>>,
     objects: Mutex<HashMap<AgentKey, BTreeMap<String, Arc<K>>>>,
     ready: watch::Sender<bool>,
 }
@@ -54,8 +58,14 @@ impl<K: Resource> Default for Index<K> {
 impl<K> Index<K> {
     /// An index of objects that say in another way than by their label which agent they belong to.
     pub fn keyed(key: fn(&K) -> Option<AgentKey>) -> Self {
+        Self::printed(key, None)
+    }
+
+    /// An index that triggers only for a change of what `print` tells apart. It holds every change all the same.
+    pub fn printed(key: fn(&K) -> Option<AgentKey>, print: Option<fn(&K) -> u64>) -> Self {
         let ready = watch::Sender::new(false);
-        Self { shared: Arc::new(Shared { key, objects: Mutex::default(), ready }) }
+        let (told, objects) = (Mutex::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { key, print, told, objects, ready }) }
     }
 }
 
@@ -105,18 +115,23 @@ where
                 for object in self.replace(std::mem::take(initial)) {
                     deleted(&object);
                 }
+                self.told().clear();
                 let keys: Vec<AgentKey> = self.objects().keys().cloned().collect();
                 keys.iter().for_each(wake);
                 self.shared.ready.send_replace(true);
             }
             Event::Apply(object) => {
                 if let Some(key) = (self.shared.key)(&object) {
+                    let is_news = self.is_news(&key, &object);
                     self.observe(object);
-                    wake(&key);
+                    if is_news {
+                        wake(&key);
+                    }
                 }
             }
             Event::Delete(object) => {
                 if let Some(key) = (self.shared.key)(&object) {
+                    self.told().remove(&(key.clone(), object.name_any()));
                     self.remove(&key, &object.name_any());
                     wake(&key);
                 }
@@ -200,6 +215,18 @@ where
         let _ = self.shared.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
+    /// Whether a change has to be told: it differs from what was told last, not from what is held, which may be news
+    /// that this process wrote itself.
+    fn is_news(&self, key: &AgentKey, object: &K) -> bool {
+        let Some(print) = self.shared.print else { return true };
+        let print = print(object);
+        self.told().insert((key.clone(), object.name_any()), print) != Some(print)
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<(AgentKey, String), u64>> {
+        self.shared.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn objects(&self) -> MutexGuard<'_, HashMap<AgentKey, BTreeMap<String, Arc<K>>>> {
         self.shared.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,5 +274,30 @@ mod tests {
         assert_eq!(gone.iter().map(|o| o.name_any()).collect::<Vec<_>>(), ["a.s.0"]);
         index.remove(&("default".into(), "a".into()), "a.s.1");
         assert!(index.of(&agent("u1")).is_empty());
+    }
+
+    #[test]
+    fn what_the_print_does_not_tell_apart_is_held_and_triggers_nothing() {
+        let index = Index::<Iteration>::printed(agent_of, Some(crate::executor::print));
+        let (sender, mut triggers) = mpsc::unbounded();
+        let take = |event| index.take(event, &mut Vec::new(), &sender, &|_| {});
+        let with = |version: &str, status: serde_json::Value| {
+            let mut object = serde_json::to_value(iteration("a.s.0", version, "u1")).unwrap();
+            object["status"] = status;
+            Event::Apply(serde_json::from_value::<Iteration>(object).unwrap())
+        };
+        let mut woken = || std::iter::from_fn(|| triggers.try_recv().ok()).count();
+        take(with("2", json!({"phase": "Running"})));
+        assert_eq!(woken(), 1);
+        take(with("3", json!({"phase": "Running", "toolUses": 5, "costUSD": 0.5})));
+        assert_eq!(woken(), 0);
+        assert_eq!(index.of(&agent("u1"))[0].status.as_ref().unwrap().tool_uses, 5);
+        // What this process wrote itself and knows already triggers once, too.
+        let Event::Apply(ended) = with("4", json!({"phase": "Succeeded"})) else { unreachable!() };
+        index.observe(ended.clone());
+        take(Event::Apply(ended.clone()));
+        assert_eq!(woken(), 1);
+        take(Event::Delete(ended));
+        assert_eq!(woken(), 1);
     }
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::agents::Agents;
-use crate::executor::{Executor, messages};
-use crate::informer::Index;
+use crate::executor::{Executor, iterations, messages};
 use crate::{Context, collector, revision};
 
 /// Longest time that recording the end of all iterations takes, beyond the grace of their programs.
@@ -14,7 +13,7 @@ const RECORDING: Duration = Duration::from_secs(3);
 /// returns when their ends are recorded, within about eight seconds.
 pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
     let agents = Agents::new(ctx.client.clone());
-    let iterations = Index::default();
+    let iterations = iterations();
     let messages = messages();
     let executor = Executor::new(ctx.clone(), agents.clone(), iterations.clone(), messages.clone());
     let limit = ctx.config.shutdown_grace + RECORDING;

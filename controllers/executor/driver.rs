@@ -37,8 +37,8 @@ use crate::report::{Events, excerpt};
 
 /// Longest time that a record waits to be written.
 const FLUSH: Duration = Duration::from_millis(200);
-/// Least time between two writes of the counters.
-const COUNTERS: Duration = Duration::from_secs(1);
+/// Least time between two writes of the counters: each is a durable write, and half of what a busy agent costs.
+const COUNTERS: Duration = Duration::from_secs(2);
 /// Pause after an iteration that could not be recorded.
 const RETRY: Duration = Duration::from_secs(2);
 

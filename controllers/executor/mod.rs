@@ -43,6 +43,7 @@ mod why;
 pub use count::THROTTLED;
 pub use messages::messages;
 pub use reconcile::Executor;
+pub(crate) use record::{iterations, print};
 
 #[cfg(test)]
 mod cost_tests;

@@ -1,5 +1,7 @@
 //! Recording an iteration: its status while it runs, and its end.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use gcluster_types::Iteration;
 use gcluster_types::kinds::agent::TokenTotals;
 use gcluster_types::kinds::iteration::{IterationStatus, Phase};
@@ -16,6 +18,7 @@ use super::count::THROTTLED;
 use super::transcript::{Reader, Writer};
 use crate::Context;
 use crate::error::{Error, Result};
+use crate::informer::{Index, agent_of};
 use crate::report::{excerpt, shortened, status_patch};
 
 /// Longest error text in a status. The whole is in the transcript.
@@ -137,6 +140,25 @@ impl StatusWriter {
             }
         }
     }
+}
+
+/// An empty index of iterations, in which the counters of one that runs change without a look at its agent.
+pub(crate) fn iterations() -> Index<Iteration> {
+    Index::printed(agent_of, Some(print))
+}
+
+/// Tells apart what the plan depends on: everything but what a running iteration only counts.
+pub(crate) fn print(iteration: &Iteration) -> u64 {
+    let mut status = iteration.status.clone();
+    if let Some(status) = &mut status {
+        (status.turns, status.tool_uses) = (0, 0);
+        (status.tokens, status.cost_usd, status.transcript, status.model) = (None, None, None, None);
+    }
+    let mut hasher = DefaultHasher::new();
+    let metadata = &iteration.metadata;
+    let about = (&metadata.uid, &metadata.labels, &metadata.owner_references, &metadata.deletion_timestamp);
+    format!("{about:?} {:?} {status:?}", iteration.spec).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The iteration as it is now; `None` when it is gone or another one of that name.
