@@ -289,7 +289,9 @@ mod tests {
         let mut woken = || std::iter::from_fn(|| triggers.try_recv().ok()).count();
         take(with("2", json!({"phase": "Running"})));
         assert_eq!(woken(), 1);
-        take(with("3", json!({"phase": "Running", "toolUses": 5, "costUSD": 0.5})));
+        take(with("3", json!({"phase": "Running", "toolUses": 1, "costUSD": 0.51})));
+        assert_eq!(woken(), 1, "the model answered, and the cost made a step");
+        take(with("3", json!({"phase": "Running", "toolUses": 5, "costUSD": 0.54})));
         assert_eq!(woken(), 0);
         assert_eq!(index.of(&agent("u1"))[0].status.as_ref().unwrap().tool_uses, 5);
         // What this process wrote itself and knows already triggers once, too.

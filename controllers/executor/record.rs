@@ -147,17 +147,21 @@ pub(crate) fn iterations() -> Index<Iteration> {
     Index::printed(agent_of, Some(print))
 }
 
-/// Tells apart what the plan depends on: everything but what a running iteration only counts.
+/// Tells apart what the plan depends on: of what a running iteration counts only that the model answered at all, and
+/// its cost in steps of five cents, because more than is typical is reserved of a budget.
 pub(crate) fn print(iteration: &Iteration) -> u64 {
     let mut status = iteration.status.clone();
+    let mut counted = (false, 0);
     if let Some(status) = &mut status {
+        let answered = status.tool_uses > 0 || status.tokens.as_ref().is_some_and(|tokens| tokens.output > 0);
+        counted = (answered, (status.cost_usd.unwrap_or(0.0) * 20.0) as i64);
         (status.turns, status.tool_uses) = (0, 0);
         (status.tokens, status.cost_usd, status.transcript, status.model) = (None, None, None, None);
     }
     let mut hasher = DefaultHasher::new();
     let metadata = &iteration.metadata;
     let about = (&metadata.uid, &metadata.labels, &metadata.owner_references, &metadata.deletion_timestamp);
-    format!("{about:?} {:?} {status:?}", iteration.spec).hash(&mut hasher);
+    format!("{about:?} {:?} {counted:?} {status:?}", iteration.spec).hash(&mut hasher);
     hasher.finish()
 }
 
