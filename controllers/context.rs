@@ -125,7 +125,8 @@ impl Config {
             runs_dir,
             max_running: 1_000,
             concurrency: 16,
-            stop_grace: Duration::from_secs(5),
+            // Nothing of an iteration lives five seconds after it was asked to end.
+            stop_grace: Duration::from_secs(4),
             shutdown_grace: Duration::from_secs(4),
             stall_grace: Duration::from_secs(30),
             failure_backoff: Duration::from_secs(1),

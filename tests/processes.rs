@@ -14,8 +14,8 @@ use crate::support::master::{Master, object, wait_object};
 use crate::support::processes::with_argument;
 use crate::support::wait::wait;
 
-/// The promise.
-const LIMIT: Duration = Duration::from_secs(5);
+/// The promise is five seconds. A machine that is busy with other tests is given as much again.
+const LIMIT: Duration = Duration::from_secs(10);
 /// Six of them: in the group, in a session of its own, forked twice, with a clean environment, with all of that and
 /// no parent, and one that does not even ignore signals. Each says the secret word as an argument.
 const HIDERS: usize = 6;
@@ -81,7 +81,9 @@ fn a_stop_leaves_nothing() {
     both(|sandbox, cgroups| {
         let _master = master_of(sandbox, cgroups);
         let word = word(&format!("stop-{cgroups}"));
-        apply(sandbox, &[shell_loop("a", &hiders(&word, "sleep 1000"))]);
+        // The program itself does not want to end either.
+        let last = "trap '' INT TERM HUP; while :; do sleep 1; done";
+        apply(sandbox, &[shell_loop("a", &hiders(&word, last))]);
         all_there(&word);
         let asked = Instant::now();
         sandbox.run(["stop", "a"]).ok();
@@ -220,9 +222,7 @@ fn describe_lists_what_lives_without_secrets_and_nothing_once_it_is_over() {
         let commands: Vec<&str> = items.iter().map(|item| item["command"].as_str().unwrap()).collect();
         assert!(commands.contains(&"sleep 1001"), "{commands:?}");
         assert!(commands.iter().any(|c| c.ends_with(&format!("{word} --token ***"))), "{commands:?}");
-        assert!(
-            !seen.to_string().contains("abcdef\"") && !commands.iter().any(|c| c.contains("cgroup.procs"))
-        );
+        assert!(!seen.to_string().contains("abcdef\"") && !commands.iter().any(|c| c.contains("/keeper")));
         assert!(items.iter().all(|item| item["startedAt"].is_string()), "{items:?}");
         let told = sandbox.run(["describe", "iteration", "a.prompt.0"]).ok().stdout;
         assert!(told.contains("Processes:\n") && told.contains("sleep 1001"), "{told}");

@@ -179,7 +179,8 @@ fn own_cgroup(mounts: &str, own: &str) -> Result<PathBuf, String> {
     let inside =
         own.strip_prefix(root).filter(|rest| root.is_empty() || rest.is_empty() || rest.starts_with('/'));
     let inside = inside.ok_or_else(|| format!("the own cgroup {own} is outside of the mounted {root}"))?;
-    Ok(Path::new(point).join(inside.trim_start_matches('/')))
+    // Without the slash that joining nothing leaves at its end.
+    Ok(Path::new(point).join(inside.trim_start_matches('/')).components().collect())
 }
 
 /// Whether a process can be put into a new cgroup and be killed through it.

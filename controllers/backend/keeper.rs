@@ -12,6 +12,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -20,6 +21,8 @@ use std::sync::OnceLock;
 /// The shell script; [`command`] gives it its arguments.
 const SCRIPT: &str = include_str!("keeper.sh");
 const SHELL: &str = "/bin/sh";
+/// The script's name in the directory of a run.
+const FILE: &str = "keeper";
 /// First argument of this program when it is started as [`become_keeper`].
 const VERB: &str = "keep-run";
 
@@ -44,24 +47,33 @@ pub fn become_keeper(mut args: impl Iterator<Item = OsString>) -> Option<String>
     Some(format!("cannot run {SHELL}: {error}"))
 }
 
-/// The command that runs a program under a keeper: in a cgroup, or as a subreaper where it can be.
-pub(crate) fn command(run_dir: &Path, cgroup: Option<&Path>, program: &Path, args: &[OsString]) -> Command {
+/// The command that runs a program under a keeper: in a cgroup, or as a subreaper where it can be. Writes the script
+/// into the run's directory, so that the process table does not show it and a newer version does not change it.
+pub(crate) fn command(
+    run_dir: &Path,
+    cgroup: Option<&Path>,
+    program: &Path,
+    args: &[OsString],
+) -> io::Result<Command> {
+    let script = run_dir.join(FILE);
+    fs::write(&script, SCRIPT)?;
     let helper = HELPER.get().filter(|_| cgroup.is_none());
     let mut command = match helper {
         Some(helper) => Command::new(helper),
         None => Command::new(SHELL),
     };
     command.args(helper.map(|_| VERB));
-    command.arg("-c").arg(SCRIPT).arg(run_dir);
+    command.arg(script).arg(run_dir);
     command.arg(cgroup.map_or(OsStr::new(""), Path::as_os_str));
     command.arg(if helper.is_some() { "1" } else { "" });
     command.arg(program).args(args);
-    command
+    Ok(command)
 }
 
 /// Whether a process is a keeper or its pump, by the arguments that it was started with.
 pub(crate) fn is_keeper(arguments: &[&[u8]]) -> bool {
-    arguments.contains(&SCRIPT.as_bytes())
+    let [shell, script, run_dir, ..] = arguments else { return false };
+    *shell == SHELL.as_bytes() && script.strip_prefix(*run_dir) == Some(format!("/{FILE}").as_bytes())
 }
 
 /// The exit status that a program left behind, where it did.
@@ -100,6 +112,15 @@ mod tests {
         assert_eq!(exit("7\n"), Some(7));
         assert_eq!(exit("137\n"), None);
         assert_eq!(recorded_exit(dir.path()).and_then(|status| status.signal()), Some(9));
+    }
+
+    #[test]
+    fn a_keeper_is_told_from_other_shells() {
+        let is = |line: &str| is_keeper(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
+        assert!(is("/bin/sh /d/runs/u/keeper /d/runs/u /sys/fs/cgroup/gcluster-u  claude -p"));
+        assert!(!is("/bin/sh /d/runs/u/keeper"));
+        assert!(!is("/bin/sh -c keeper"));
+        assert!(!is("sh /home/keeper /home/x"));
     }
 
     #[test]

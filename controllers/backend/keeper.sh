@@ -1,6 +1,6 @@
 # One per run: the parent of the program. It outlives the master, as the program does.
-#   $0 directory of the run   $1 its cgroup, or nothing   $2 not empty: orphans come to this shell
-d=$0; c=$1; o=$2; shift 2
+#   $1 directory of the run   $2 its cgroup, or nothing   $3 not empty: orphans come to this shell   $4… the program
+d=$1; c=$2; o=$3; shift 3
 [ -z "$c" ] || echo 0 >"$c/cgroup.procs" || exit 125
 trap : INT TERM HUP
 if [ -p "$d/control" ]; then

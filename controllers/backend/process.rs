@@ -4,6 +4,7 @@
 //! run_dir (0700) ── stdin   a file, or the FIFO into which the keeper puts what is in input/
 //!                ├─ stdout  grows; the master reads along
 //!                ├─ stderr  its end is quoted when the program fails
+//!                ├─ keeper  the script of its keeper
 //!                ├─ exit    the exit status, for a later master
 //!                └─ cgroup, seen   where or which its processes are, for a later master
 //! ```
@@ -73,7 +74,8 @@ pub(crate) async fn spawn(launch: &Launch, program: Program) -> Result<Process, 
         .map_err(io_error(format!("make the program's input in {}", dir.display())))?;
     let cgroup = make_cgroup(launch).await;
 
-    let command = keeper::command(dir, cgroup.as_ref().map(Cgroup::path), &program.path, &program.args);
+    let command = keeper::command(dir, cgroup.as_ref().map(Cgroup::path), &program.path, &program.args)
+        .map_err(io_error(format!("write the keeper of the run in {}", dir.display())))?;
     let mut command = tokio::process::Command::from(command);
     command.current_dir(&launch.working_directory).process_group(0);
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_private(name)) {
