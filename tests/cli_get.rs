@@ -25,7 +25,7 @@ fn the_table_has_the_promised_columns_and_wide_has_more() {
     assert_eq!(row[..3], ["builder", "running", "1"], "{table}");
     let wide = sandbox.run(["get", "ag", "-o", "wide"]).ok().stdout;
     let head: Vec<&str> = wide.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(head[6..], ["TOKENS", "COST", "BACKEND", "DIRECTORY"]);
+    assert_eq!(head[6..], ["TOKENS", "COST", "BACKEND", "PRIORITY", "REASON", "DIRECTORY"]);
     assert_eq!(sandbox.run(["get", "agents", "-o", "name"]).ok().stdout, "agent.gcluster.dev/builder\n");
     assert!(sandbox.run(["get", "revisions"]).ok().stdout.contains("builder-"));
     assert!(sandbox.run(["get", "iterations", "-A"]).ok().stdout.contains("builder.work.0"));
