@@ -266,7 +266,7 @@ impl ClaudeStream {
 
     fn result(&mut self, event: &Value, step: &mut Step) {
         self.turns += event["num_turns"].as_i64().unwrap_or_default().max(0);
-        if let Some((tokens, cost_usd)) = self.usage.result(event) {
+        for (tokens, cost_usd) in self.usage.result(event) {
             step.events.push(BackendEvent::Usage { tokens, cost_usd });
         }
         for denial in event["permission_denials"].as_array().into_iter().flatten() {

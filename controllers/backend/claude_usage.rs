@@ -16,8 +16,8 @@ pub(crate) struct UsageMeter {
     messages: BTreeMap<String, TokenTotals>,
     /// Id of the message that is being written.
     open: Option<String>,
-    /// Totals of the last result, where results carry no difference.
-    previous: Option<(TokenTotals, f64)>,
+    /// Totals of the last result by model, for results that carry no difference.
+    previous: BTreeMap<String, ModelUse>,
 }
 
 impl UsageMeter {
@@ -49,27 +49,36 @@ impl UsageMeter {
         self.open = None;
     }
 
-    /// What was used since the result before this one, and its price where all of it has one. `None` for nothing.
-    pub(crate) fn result(&mut self, result: &Value) -> Option<(TokenTotals, Option<f64>)> {
+    /// What was used since the result before this one: what has a price, and what has none.
+    pub(crate) fn result(&mut self, result: &Value) -> Vec<(TokenTotals, Option<f64>)> {
         self.messages.clear();
         self.open = None;
-        let (whole, whole_cost, _) = model_usage(&result["modelUsage"]);
-        let (tokens, cost, priced) = if result["model_usage_since_last_result"].is_object() {
-            model_usage(&result["model_usage_since_last_result"])
+        let whole = models(&result["modelUsage"]);
+        let used = if result["model_usage_since_last_result"].is_object() {
+            models(&result["model_usage_since_last_result"])
         } else if result["modelUsage"].is_object() {
-            let (before, cost_before) = self.previous.clone().unwrap_or_default();
-            let difference = totals(
-                whole.input - before.input,
-                whole.output - before.output,
-                whole.cache_read - before.cache_read,
-                whole.cache_creation - before.cache_creation,
-            );
-            (difference, (whole_cost - cost_before).max(0.0), model_usage(&result["modelUsage"]).2)
+            let difference = |(name, now): (&String, &ModelUse)| {
+                let before = self.previous.get(name).cloned().unwrap_or_default();
+                (name.clone(), now.since(&before))
+            };
+            whole.iter().map(difference).collect()
         } else {
-            (api_usage(&result["usage"]), 0.0, false)
+            BTreeMap::from([(String::new(), ModelUse { tokens: api_usage(&result["usage"]), cost: None })])
         };
-        self.previous = Some((whole, whole_cost));
-        (tokens.total > 0 || cost > 0.0).then_some((tokens, priced.then_some(cost)))
+        self.previous = whole;
+        let (mut priced, mut unpriced) = ((TokenTotals::default(), 0.0), TokenTotals::default());
+        for model in used.values() {
+            match model.cost {
+                Some(cost) => {
+                    priced.0.add(&model.tokens);
+                    priced.1 += cost;
+                }
+                None => unpriced.add(&model.tokens),
+            }
+        }
+        let priced = (priced.0.total > 0 || priced.1 > 0.0).then_some((priced.0, Some(priced.1)));
+        let unpriced = (unpriced.total > 0).then_some((unpriced, None));
+        priced.into_iter().chain(unpriced).collect()
     }
 
     /// What no result has told: the run was cut off.
@@ -80,21 +89,43 @@ impl UsageMeter {
     }
 }
 
-/// Tokens, cost, and whether every model in it has a known price.
-fn model_usage(models: &Value) -> (TokenTotals, f64, bool) {
-    let mut sum = (TokenTotals::default(), 0.0, true);
-    for model in models.as_object().into_iter().flat_map(|models| models.values()) {
+/// What one model was used for.
+#[derive(Default, Clone)]
+struct ModelUse {
+    tokens: TokenTotals,
+    /// US dollars; `None`: the CLI does not know the model's price, and what it says is invented.
+    cost: Option<f64>,
+}
+
+impl ModelUse {
+    fn since(&self, before: &ModelUse) -> ModelUse {
+        let (now, old) = (&self.tokens, &before.tokens);
+        ModelUse {
+            tokens: totals(
+                now.input - old.input,
+                now.output - old.output,
+                now.cache_read - old.cache_read,
+                now.cache_creation - old.cache_creation,
+            ),
+            cost: self.cost.map(|cost| (cost - before.cost.unwrap_or(0.0)).max(0.0)),
+        }
+    }
+}
+
+/// The models of a `modelUsage`, sub-agents' included.
+fn models(models: &Value) -> BTreeMap<String, ModelUse> {
+    let read = |(name, model): (&String, &Value)| {
         let count = |key: &str| model[key].as_i64().unwrap_or_default();
-        sum.0.add(&totals(
+        let tokens = totals(
             count("inputTokens"),
             count("outputTokens"),
             count("cacheReadInputTokens"),
             count("cacheCreationInputTokens"),
-        ));
-        sum.1 += model["costUSD"].as_f64().unwrap_or_default();
-        sum.2 &= model["costUSD"].is_number() && model["costBasis"] != "unknown";
-    }
-    sum
+        );
+        let cost = model["costUSD"].as_f64().filter(|_| model["costBasis"] != "unknown");
+        (name.clone(), ModelUse { tokens, cost })
+    };
+    models.as_object().into_iter().flatten().map(read).collect()
 }
 
 /// A `usage` object of the model's API.
@@ -136,7 +167,7 @@ mod tests {
         let mut meter = UsageMeter::default();
         let result = json!({"modelUsage": models(1000, 9.0, "list"),
                             "model_usage_since_last_result": models(10, 0.5, "list")});
-        let (tokens, cost) = meter.result(&result).unwrap();
+        let (tokens, cost) = meter.result(&result).remove(0);
         assert_eq!((tokens.input, tokens.total, cost), (10, 16, Some(0.5)));
     }
 
@@ -144,14 +175,24 @@ mod tests {
     fn without_a_difference_it_is_computed_from_the_totals() {
         let mut meter = UsageMeter::default();
         meter.result(&json!({"modelUsage": models(10, 0.5, "list")}));
-        let (tokens, cost) = meter.result(&json!({"modelUsage": models(30, 1.5, "list")})).unwrap();
+        let (tokens, cost) = meter.result(&json!({"modelUsage": models(30, 1.5, "list")})).remove(0);
         assert_eq!((tokens.input, tokens.output, cost), (20, 0, Some(1.0)));
     }
 
     #[test]
     fn an_invented_price_is_no_price() {
         let result = json!({"model_usage_since_last_result": models(10, 0.5, "unknown")});
-        assert_eq!(UsageMeter::default().result(&result).unwrap().1, None);
+        let used = UsageMeter::default().result(&result);
+        assert_eq!((used.len(), used[0].0.total, used[0].1), (1, 16, None));
+        let mut mixed = models(10, 0.5, "unknown");
+        mixed["known"] = models(20, 0.25, "list")["m"].clone();
+        let used = UsageMeter::default().result(&json!({"model_usage_since_last_result": mixed}));
+        let told: Vec<_> = used.iter().map(|(tokens, cost)| (tokens.input, *cost)).collect();
+        assert_eq!(
+            told,
+            [(20, Some(0.25)), (10, None)],
+            "what is known is not lost, what is unknown not free"
+        );
     }
 
     #[test]

@@ -27,18 +27,21 @@ pub(super) fn count(seen: &Observed<'_>, open: &BTreeSet<(String, i64)>, plan: &
         iteration.status.as_ref().and_then(|status| status.finished_at.clone()).map(|time| time.0)
     };
     fresh.sort_by_key(|iteration| (finished(iteration), iteration.spec.number, iteration.spec.item));
-    let mut cost = plan.status.cost_usd.unwrap_or(0.0);
+    let mut cost = plan.status.cost_usd;
     let mut tokens = plan.status.tokens.take().unwrap_or_default();
     let mut counts = plan.status.iterations.take().unwrap_or_default();
     for iteration in &fresh {
         let status = iteration.status.clone().unwrap_or_default();
         stats::add(stats::of_step(&mut plan.status.stats, &iteration.spec.step), &status);
         stats::add_totals(&mut counts, &mut tokens, &mut cost, &status);
+        stats::add_unpriced(&mut plan.status.unpriced_tokens, &status);
         stats::add_day(&mut plan.status.today, &status, finished(iteration).unwrap_or(seen.now));
         follow_up(seen, iteration, finished(iteration).unwrap_or(seen.now), plan);
     }
-    plan.status.cost = Some(stats::cost_text(cost, tokens.total));
-    plan.status.cost_usd = Some(cost);
+    // Before anything has succeeded there is nothing that a backend would have to tell the price of.
+    let told = cost.is_some() || counts.succeeded > 0 || plan.status.unpriced_tokens.is_some();
+    plan.status.cost = told.then(|| stats::cost_text(cost, plan.status.unpriced_tokens.unwrap_or(0)));
+    plan.status.cost_usd = cost;
     plan.status.tokens = Some(tokens);
     plan.status.iterations = Some(counts);
 }

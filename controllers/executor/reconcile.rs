@@ -55,6 +55,7 @@ const FIELDS: &[&str] = &[
     "activeIterations",
     "tokens",
     "costUSD",
+    "unpricedTokens",
     "today",
     "cost",
     "backend",

@@ -39,6 +39,7 @@ const FIELDS: &[&str] = &[
     "toolUses",
     "tokens",
     "costUSD",
+    "unpricedTokens",
     "promptExcerpt",
     "outputExcerpt",
     "error",
@@ -246,7 +247,7 @@ fn recorded_end(records: &[Record]) -> Option<(Ending, Timestamp)> {
 
 /// What a transcript says was used: the truth when the status stopped being written.
 pub(super) fn recount(status: &mut IterationStatus, records: &[Record]) {
-    (status.tokens, status.cost_usd) = (None, None);
+    (status.tokens, status.cost_usd, status.unpriced_tokens) = (None, None, 0);
     let mut tools = 0;
     for record in records {
         match &record.entry {
@@ -258,11 +259,12 @@ pub(super) fn recount(status: &mut IterationStatus, records: &[Record]) {
     status.tool_uses = status.tool_uses.max(tools);
 }
 
-/// Adds what was used. A price that is unknown once leaves the sum of the known ones.
+/// Adds what was used. What has no known price is counted apart from the sum of the known ones.
 pub(super) fn add_usage(status: &mut IterationStatus, tokens: &TokenTotals, cost_usd: Option<f64>) {
     status.tokens.get_or_insert_default().add(tokens);
-    if let Some(cost) = cost_usd {
-        status.cost_usd = Some(status.cost_usd.unwrap_or(0.0) + cost);
+    match cost_usd {
+        Some(cost) => status.cost_usd = Some(status.cost_usd.unwrap_or(0.0) + cost),
+        None => status.unpriced_tokens = status.unpriced_tokens.saturating_add(tokens.total),
     }
 }
 
@@ -292,6 +294,8 @@ mod tests {
         // What the status had said before the crash is not counted a second time.
         let mut status = IterationStatus { cost_usd: Some(7.0), ..IterationStatus::default() };
         recount(&mut status, &records);
+        let unpriced = status.unpriced_tokens;
         assert_eq!((status.tokens.unwrap().total, status.cost_usd, status.tool_uses), (6, Some(0.5), 1));
+        assert_eq!(unpriced, 3);
     }
 }

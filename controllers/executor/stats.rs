@@ -10,7 +10,7 @@ use gcluster_types::kinds::iteration::{IterationStatus, Phase};
 use k8s_openapi::jiff::Timestamp;
 
 use super::backoff::duration_seconds;
-use super::limits::day;
+use super::limits::{day, dollar};
 
 /// The statistics of a step; made when the step is new.
 pub fn of_step<'a>(stats: &'a mut Vec<StepStats>, step: &str) -> &'a mut StepStats {
@@ -25,6 +25,7 @@ pub fn of_step<'a>(stats: &'a mut Vec<StepStats>, step: &str) -> &'a mut StepSta
 pub fn add(stats: &mut StepStats, status: &IterationStatus) {
     stats.iterations = stats.iterations.saturating_add(1);
     stats.cost_usd += status.cost_usd.unwrap_or(0.0);
+    add_unpriced(&mut stats.unpriced_tokens, status);
     match status.phase {
         Phase::Succeeded => stats.succeeded = stats.succeeded.saturating_add(1),
         Phase::Failed => stats.failed = stats.failed.saturating_add(1),
@@ -35,6 +36,13 @@ pub fn add(stats: &mut StepStats, status: &IterationStatus) {
     let tokens = status.tokens.as_ref().map_or(0, |tokens| tokens.total) as f64;
     welford(&mut stats.mean_duration_seconds, &mut stats.stddev_duration_seconds, before, seconds);
     welford(&mut stats.mean_tokens, &mut stats.stddev_tokens, before, tokens);
+}
+
+/// Adds the tokens whose price is not known; stays absent while there are none.
+pub fn add_unpriced(sum: &mut Option<i64>, status: &IterationStatus) {
+    if status.unpriced_tokens > 0 {
+        *sum = Some(sum.unwrap_or(0).saturating_add(status.unpriced_tokens));
+    }
 }
 
 /// Mean and sample standard deviation of one value more than `before`.
@@ -51,7 +59,7 @@ fn welford(mean: &mut f64, stddev: &mut f64, before: i64, value: f64) {
 pub fn add_totals(
     counts: &mut IterationCounts,
     tokens: &mut TokenTotals,
-    cost: &mut f64,
+    cost: &mut Option<f64>,
     status: &IterationStatus,
 ) {
     counts.total = counts.total.saturating_add(1);
@@ -65,7 +73,9 @@ pub fn add_totals(
     if let Some(used) = &status.tokens {
         tokens.add(used);
     }
-    *cost += status.cost_usd.unwrap_or(0.0);
+    if let Some(known) = status.cost_usd {
+        *cost = Some(cost.unwrap_or(0.0) + known);
+    }
 }
 
 /// Adds one iteration that ended to what its UTC day has used; a newer day begins anew.
@@ -81,12 +91,13 @@ pub fn add_day(today: &mut Option<DayTotals>, status: &IterationStatus, finished
     totals.iterations += i64::from(matches!(status.phase, Phase::Succeeded | Phase::Failed));
 }
 
-/// A cost as people read it. `unpriced` when tokens were used and no price is known.
-pub fn cost_text(cost: f64, tokens: i64) -> String {
-    if cost == 0.0 && tokens > 0 {
-        return "unpriced".to_owned();
+/// A cost as people read it: what is unpriced is not free. `None` is a backend that never told a price.
+pub fn cost_text(cost: Option<f64>, unpriced: i64) -> String {
+    match cost.filter(|cost| *cost > 0.0 || unpriced == 0) {
+        None => "unpriced".to_owned(),
+        Some(cost) if unpriced > 0 => format!("{} + unpriced", dollar(cost)),
+        Some(cost) => dollar(cost),
     }
-    if cost > 0.0 && cost < 0.01 { format!("${cost:.4}") } else { format!("${cost:.2}") }
 }
 
 #[cfg(test)]
@@ -111,7 +122,7 @@ mod tests {
     #[test]
     fn interrupted_iterations_count_but_say_nothing_about_durations() {
         let mut all = Vec::new();
-        let (mut counts, mut tokens, mut cost) = (IterationCounts::default(), TokenTotals::default(), 0.0);
+        let (mut counts, mut tokens, mut cost) = (IterationCounts::default(), TokenTotals::default(), None);
         for phase in [Phase::Succeeded, Phase::Interrupted, Phase::Failed] {
             let status = ended(phase, 2_000, 10);
             add(of_step(&mut all, "build"), &status);
@@ -121,14 +132,22 @@ mod tests {
         assert_eq!((all.len(), stats.iterations, stats.succeeded, stats.failed), (1, 3, 1, 1));
         assert_eq!((stats.mean_duration_seconds, stats.stddev_duration_seconds), (2.0, 0.0));
         assert_eq!(counts, IterationCounts { total: 3, succeeded: 1, failed: 1, interrupted: 1 });
-        assert_eq!((tokens.total, cost, stats.cost_usd), (30, 1.5, 1.5));
+        assert_eq!((tokens.total, cost, stats.cost_usd), (30, Some(1.5), 1.5));
     }
 
     #[test]
     fn costs_read_well_and_unpriced_is_not_free() {
-        let cases = [(0.0, 0, "$0.00"), (0.0, 5, "unpriced"), (0.0034, 5, "$0.0034"), (1.2, 5, "$1.20")];
-        for (cost, tokens, want) in cases {
-            assert_eq!(cost_text(cost, tokens), want);
+        let cases = [
+            (Some(0.0), 0, "$0.00"),
+            (None, 0, "unpriced"),
+            (None, 5, "unpriced"),
+            (Some(0.0), 5, "unpriced"),
+            (Some(0.0034), 0, "$0.0034"),
+            (Some(1.2), 0, "$1.20"),
+            (Some(1.2), 5, "$1.20 + unpriced"),
+        ];
+        for (cost, unpriced, want) in cases {
+            assert_eq!(cost_text(cost, unpriced), want);
         }
     }
 

@@ -53,6 +53,15 @@ pub fn cost(dollars: f64) -> String {
     if dollars != 0.0 && dollars.abs() < 0.1 { format!("${dollars:.4}") } else { format!("${dollars:.2}") }
 }
 
+/// A cost with what has no known price, which is not free. `None` for nothing to tell.
+pub fn price(dollars: Option<f64>, unpriced_tokens: i64) -> Option<String> {
+    match dollars {
+        Some(dollars) if unpriced_tokens == 0 => Some(cost(dollars)),
+        Some(dollars) if dollars > 0.0 => Some(format!("{} + unpriced", cost(dollars))),
+        _ => (unpriced_tokens > 0).then(|| "unpriced".to_owned()),
+    }
+}
+
 /// The first line of `text`, cut to `width` characters with an ellipsis.
 pub fn excerpt(text: &str, width: usize) -> String {
     let line = text.trim_start().lines().next().unwrap_or_default().trim_end();
@@ -95,6 +104,11 @@ mod tests {
         assert_eq!(
             ["0", "999", "1.0k", "12.3k", "1.0M", "2.5G"],
             [count(0), count(999), count(1000), count(12_345), count(999_999), count(2_500_000_000)]
+        );
+        assert_eq!(
+            [(None, 0), (None, 5), (Some(0.0), 5), (Some(1.2), 5), (Some(1.2), 0)]
+                .map(|(dollars, unpriced)| price(dollars, unpriced).unwrap_or_default()),
+            ["", "unpriced", "unpriced", "$1.20 + unpriced", "$1.20"]
         );
         assert_eq!([cost(0.0), cost(0.0123), cost(1.5)], ["$0.00", "$0.0123", "$1.50"]);
         assert_eq!([seconds(0.42), seconds(125.4), seconds(f64::NAN)], ["0.4s", "2m5s", "0s"]);

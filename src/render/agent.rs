@@ -239,7 +239,7 @@ fn step_row(label: &str, does: &str, stats: Option<&StepStats>) -> Vec<String> {
                 s.iterations,
             ),
             spread(age::count(s.mean_tokens as i64), age::count(s.stddev_tokens as i64), s.iterations),
-            age::cost(s.cost_usd),
+            age::price(Some(s.cost_usd), s.unpriced_tokens.unwrap_or(0)).unwrap_or_default(),
         ]),
         None => row.extend(["0", "0", "-", "-", "-"].map(str::to_owned)),
     }

@@ -32,7 +32,7 @@ pub fn describe(iteration: &Iteration, events: &[Value], now: Timestamp) -> Stri
     fields.add("Turns", status.turns.to_string()).add("Tool uses", status.tool_uses.to_string());
     fields
         .add("Tokens", status.tokens.as_ref().map_or_else(|| "0".into(), |tokens| age::count(tokens.total)));
-    fields.maybe("Cost", status.cost_usd.map(age::cost));
+    fields.maybe("Cost", age::price(status.cost_usd, status.unpriced_tokens));
     fields.maybe("Prompt", status.prompt_excerpt.clone()).maybe("Output", status.output_excerpt.clone());
     let size = status.transcript.unwrap_or_default();
     fields.add("Transcript", format!("{} records (`gcluster logs {name}`)", size.records));

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
 use super::need::{Need, Standing, standing};
+use crate::render::age;
 use crate::render::agent::outline;
 
 /// Namespace and name of an agent, as `namespace/name`.
@@ -77,6 +78,8 @@ pub struct AgentRow {
     pub tokens: i64,
     /// US dollars of all iterations.
     pub cost: f64,
+    /// Not everything has a known price.
+    pub unpriced: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its steps in order.
@@ -124,6 +127,7 @@ impl Outlines {
             active: status.active_iterations.len(),
             tokens: status.tokens.map_or(0, |tokens| tokens.total),
             cost: status.cost_usd.unwrap_or(0.0),
+            unpriced: status.unpriced_tokens.is_some(),
             labels: agent.metadata.labels.clone().unwrap_or_default(),
             wanted: agent.spec.run == Default::default(),
             key,
@@ -180,8 +184,8 @@ pub struct IterationRow {
     pub tools: i64,
     /// Tokens used.
     pub tokens: TokenTotals,
-    /// US dollars, where the backend knows a price.
-    pub cost: Option<f64>,
+    /// The cost in words, where there is one.
+    pub cost: Option<String>,
     /// What went wrong.
     pub error: String,
     /// Name of the revision that it executes.
@@ -212,7 +216,7 @@ impl IterationRow {
             finished: status.finished_at.map(|at| at.0),
             tools: status.tool_uses,
             tokens: status.tokens.unwrap_or_default(),
-            cost: status.cost_usd,
+            cost: age::price(status.cost_usd, status.unpriced_tokens),
             error: status.error.unwrap_or_default(),
             revision: spec.revision.clone(),
             model: [status.backend, status.model].into_iter().flatten().collect::<Vec<_>>().join(" "),

@@ -306,10 +306,13 @@ pub struct AgentStatus {
     /// Cost of all iterations that ended in US dollars, as the backends report it.
     #[serde(default, rename = "costUSD", skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// Tokens of all iterations that ended whose price is not known: they are not in `costUSD`, and not free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpriced_tokens: Option<i64>,
     /// What the newest UTC day on which an iteration ended has used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub today: Option<DayTotals>,
-    /// `costUSD` as people read it, such as `$1.20`; `unpriced` where a backend knows no price.
+    /// `costUSD` as people read it, such as `$1.20`, `unpriced` where no price is known, or `$1.20 + unpriced`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<String>,
     /// The backend in use.
@@ -434,4 +437,7 @@ pub struct StepStats {
     /// Cost in US dollars.
     #[serde(default, rename = "costUSD")]
     pub cost_usd: f64,
+    /// Tokens whose price is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpriced_tokens: Option<i64>,
 }

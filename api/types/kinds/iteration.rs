@@ -114,6 +114,9 @@ pub struct IterationStatus {
     /// Cost in US dollars as the backend reports it; absent where it knows no price.
     #[serde(default, rename = "costUSD", skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// Of the tokens, those whose price is not known: they are not in `costUSD`, and not free.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unpriced_tokens: i64,
     /// First line of the prompt, shortened. The whole is in the transcript.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_excerpt: Option<String>,
@@ -138,6 +141,10 @@ pub struct IterationStatus {
     /// How far the transcript has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcript: Option<TranscriptSize>,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// Where an iteration stands.

@@ -40,8 +40,8 @@ pub struct Facts {
     pub tools: i64,
     /// Tokens used.
     pub tokens: TokenTotals,
-    /// Cost in US dollars, where the backend knows it.
-    pub cost: Option<f64>,
+    /// The cost in words, where there is one.
+    pub cost: Option<String>,
 }
 
 impl Facts {
@@ -66,7 +66,7 @@ impl Facts {
             finished: status.finished_at.map(|at| at.0),
             tools: status.tool_uses,
             tokens: status.tokens.unwrap_or_default(),
-            cost: status.cost_usd,
+            cost: age::price(status.cost_usd, status.unpriced_tokens),
         }
     }
 }
@@ -97,7 +97,7 @@ pub fn iteration_header(facts: &Facts, now: Timestamp, area: Rect, theme: &Theme
     if facts.tools > 0 {
         first.push(format!("{} tool use{}", facts.tools, if facts.tools == 1 { "" } else { "s" }));
     }
-    first.extend(facts.cost.map(age::cost));
+    first.extend(facts.cost.clone());
     first.extend([&facts.model, &facts.revision].into_iter().filter(|text| !text.is_empty()).cloned());
     let mut second = Vec::new();
     let tokens = &facts.tokens;

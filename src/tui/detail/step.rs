@@ -151,7 +151,7 @@ fn statistics(data: StepData<'_>) -> Vec<(&'static str, String)> {
         ("Failed", stats.failed.to_string()),
         ("Duration", duration),
         ("Tokens", tokens),
-        ("Cost", age::cost(stats.cost_usd)),
+        ("Cost", age::price(Some(stats.cost_usd), stats.unpriced_tokens.unwrap_or(0)).unwrap_or_default()),
         ("Next", format!("#{}", stats.next_number)),
     ]);
     rows

@@ -176,7 +176,7 @@ fn agent_line(
         (standing.word.clone(), 11, style),
         (since(agent.last), 6, theme.dim),
         (age::count(agent.iterations), 6, theme.text),
-        (if agent.cost > 0.0 { age::cost(agent.cost) } else { String::new() }, 9, theme.text),
+        (money(agent.cost, agent.unpriced), 9, theme.text),
         (age::count(agent.tokens), 7, theme.dim),
         (format!("r{}", agent.revision), 5, theme.dim),
     ];
@@ -280,4 +280,14 @@ fn words(reason: &str, otherwise: &str) -> String {
         out.extend(c.to_lowercase());
     }
     if out.is_empty() { otherwise.to_owned() } else { text::one_line(&out).into_owned() }
+}
+
+/// A cost for a narrow column: `?` stands for what has no known price.
+fn money(cost: f64, unpriced: bool) -> String {
+    match (cost > 0.0, unpriced) {
+        (true, true) => format!("{}+?", age::cost(cost)),
+        (true, false) => age::cost(cost),
+        (false, true) => "unpriced".to_owned(),
+        (false, false) => String::new(),
+    }
 }

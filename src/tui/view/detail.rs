@@ -179,7 +179,7 @@ impl Model {
             finished: row.finished,
             tools: row.tools,
             tokens: row.tokens.clone(),
-            cost: row.cost,
+            cost: row.cost.clone(),
         })
     }
 }
