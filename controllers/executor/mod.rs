@@ -43,7 +43,9 @@ mod why;
 pub use count::THROTTLED;
 pub use messages::messages;
 pub use reconcile::Executor;
-pub(crate) use record::{iterations, print};
+pub(crate) use record::iterations;
+#[cfg(test)]
+pub(crate) use record::print;
 
 #[cfg(test)]
 mod cost_tests;
