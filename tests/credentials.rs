@@ -71,7 +71,12 @@ fn a_usage_limit_parks_everybody_on_the_account_over_a_killed_master_and_priorit
         let said = wait_condition(&sandbox, name, "Throttled", "True");
         assert!(said["message"].as_str().unwrap().contains("default/first.prompt.0 was told"), "{said}");
         let why = why(&sandbox, name);
-        assert!(why.starts_with("Throttled: the usage limit of rehearsal-"), "{why}");
+        assert!(
+            why.starts_with(
+                "Throttled: the usage limit of GCLUSTER_REHEARSAL_ACCOUNT of spec.backend.env (rehearsal-"
+            ),
+            "{why}"
+        );
     }
     began(&sandbox, "other.prompt.0");
     let secret = sandbox.run(["get", "agents", "-o", "yaml"]).ok().stdout;

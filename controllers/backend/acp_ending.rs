@@ -37,7 +37,7 @@ pub(crate) fn stopped(reason: Option<&str>, answer: String) -> Outcome {
 /// The outcome of a request that was answered with an error; with how the agent lets people sign in, and when the
 /// session's limit is lifted by what the text says.
 pub(crate) fn judge(error: &Value, sign_in: &str, lifted: impl Fn(&str) -> Option<Timestamp>) -> Outcome {
-    use RetryClass::{Fatal, NotRetryable, Transient};
+    use RetryClass::{Credential, Fatal, NotRetryable, Outage, Transient};
     let data = &error["data"];
     let details =
         ["details", "message", "error"].iter().find_map(|key| data[*key].as_str()).or(data.as_str());
@@ -53,7 +53,7 @@ pub(crate) fn judge(error: &Value, sign_in: &str, lifted: impl Fn(&str) -> Optio
         if !sign_in.is_empty() {
             text = format!("{text}; sign in with the agent itself: {sign_in}");
         }
-        ("AuthenticationFailed", Fatal)
+        ("AuthenticationFailed", Credential)
     } else if code == -32800 {
         return Outcome::Interrupted { reason: "the agent cancelled the request".to_owned() };
     } else if code == -32601 {
@@ -62,14 +62,14 @@ pub(crate) fn judge(error: &Value, sign_in: &str, lifted: impl Fn(&str) -> Optio
         let until = rate_limit_reset(data).or_else(|| reset_in_text(&text)).or_else(|| lifted(&text));
         return Outcome::Throttled { until, message: text };
     } else if says(&["credit balance", "out of credits", "billing", "quota"]) || number("402") {
-        ("BillingError", Fatal)
+        ("BillingError", Credential)
     } else if says(&["unauthorized", "authentication", "api key", "not logged in"])
         || number("401")
         || number("403")
     {
-        ("AuthenticationFailed", Fatal)
+        ("AuthenticationFailed", Credential)
     } else if says(&["overloaded", "at capacity"]) || number("529") || number("503") {
-        ("ServerOverloaded", Transient)
+        ("ServerOverloaded", Outage)
     } else if says(&["context window", "context length", "prompt is too long"]) {
         ("PromptTooLong", NotRetryable)
     } else if says(&["model"]) && says(&["not found", "does not exist", "not supported"]) {
@@ -121,13 +121,13 @@ mod tests {
         };
         assert_eq!(
             ends(json!({"code": -32000, "message": "Authentication required"})),
-            "AuthenticationFailed Fatal"
+            "AuthenticationFailed Credential"
         );
         assert_eq!(inner("Claude AI usage limit reached|1767323045"), "throttled true");
         assert_eq!(inner("API Error: 429 slow down"), "throttled false");
-        assert_eq!(inner("API Error: 529 overloaded"), "ServerOverloaded Transient");
-        assert_eq!(inner("401 invalid"), "AuthenticationFailed Fatal");
-        assert_eq!(inner("Your credit balance is too low"), "BillingError Fatal");
+        assert_eq!(inner("API Error: 529 overloaded"), "ServerOverloaded Outage");
+        assert_eq!(inner("401 invalid"), "AuthenticationFailed Credential");
+        assert_eq!(inner("Your credit balance is too low"), "BillingError Credential");
         assert_eq!(inner("prompt is too long: 9 tokens"), "PromptTooLong NotRetryable");
         assert_eq!(
             inner("port 14290 is taken"),

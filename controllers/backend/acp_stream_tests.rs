@@ -39,7 +39,7 @@ fn every_recording_tells_its_story_with_what_the_agent_is_answered() {
 #[test]
 fn every_recording_ends_as_it_did() {
     let endings = [
-        ("codex_acp_401", "AuthenticationFailed Fatal: "),
+        ("codex_acp_401", "AuthenticationFailed Credential: "),
         ("codex_acp_cancel", "interrupted: the turn was interrupted"),
         ("codex_acp_permission", "ok "),
         ("codex_acp_text", "ok "),
@@ -47,7 +47,7 @@ fn every_recording_ends_as_it_did() {
         ("codex_acp_usage_limit", "throttled until 2033-05-18T03:34:00Z: "),
         (
             "scripted_auth_required",
-            "AuthenticationFailed Fatal: Authentication required; sign in with the agent",
+            "AuthenticationFailed Credential: Authentication required; sign in with the agent",
         ),
         ("scripted_echo_of_cat", "ProtocolMismatch Fatal: "),
         ("scripted_everything", "ok Done."),

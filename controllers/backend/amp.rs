@@ -19,7 +19,15 @@ use super::evidence::{Evidence, of_json_lines};
 use super::one_shot::{Installed, with_prompt};
 use super::process::spawn;
 use super::recorded::Recorded;
-use super::{Adoption, Backend, Capabilities, Launch, Running, StartError, Unavailable};
+use super::{Adoption, Authentication, Backend, Capabilities, Launch, Running, StartError, Unavailable};
+
+/// What the CLI authenticates with; its own login is a file below the home directory.
+const AUTHENTICATION: Authentication = Authentication {
+    keys: &["AMP_API_KEY"],
+    endpoints: &["AMP_URL"],
+    logins: &["HOME"],
+    remedy: "`amp login`",
+};
 
 const AMP: Installed = Installed {
     name: "amp",
@@ -48,6 +56,10 @@ impl Backend for AmpBackend {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { live_steering: false, resume: true, cost: false, tools: true, process: true }
+    }
+
+    fn authentication(&self) -> Authentication {
+        AUTHENTICATION
     }
 
     fn check(&self) -> Result<(), Unavailable> {

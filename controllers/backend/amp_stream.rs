@@ -175,7 +175,7 @@ impl AmpStream {
                 "AuthenticationFailed",
                 "amp has no key and asked somebody to sign in; run `amp login`, or set AMP_API_KEY"
                     .to_owned(),
-                RetryClass::Fatal,
+                RetryClass::Credential,
             ),
             None if exit.status.is_none() => {
                 let reason = "the program ended while no master watched it, and left no result".to_owned();
@@ -185,7 +185,7 @@ impl AmpStream {
                 failed("InvalidArguments", describe_exit("amp", exit), RetryClass::Fatal)
             }
             None if exit.stderr.to_lowercase().contains("couldn't connect") => {
-                failed("ConnectionFailed", describe_exit("amp", exit), RetryClass::Transient)
+                failed("ConnectionFailed", describe_exit("amp", exit), RetryClass::Outage)
             }
             None => match judged(&exit.stderr) {
                 Outcome::Failed { reason, retry, .. } if reason != "ExecutionError" => {

@@ -20,12 +20,12 @@ fn every_script_tells_its_story_and_ends_as_it_should() {
     }
     snapshot("amp", &stories);
     let expected = [
-        ("connection_refused", "ConnectionFailed Transient"),
-        ("credits", "BillingError Fatal"),
+        ("connection_refused", "ConnectionFailed Outage"),
+        ("credits", "BillingError Credential"),
         ("killed", "BackendExited Transient"),
         ("limit", "throttled until ?: 429 Too Many Requests: rate limit exceeded"),
         ("max_turns", "MaxTurns NotRetryable"),
-        ("no_key", "AuthenticationFailed Fatal"),
+        ("no_key", "AuthenticationFailed Credential"),
         ("published_example", "ok 2 + 2 equals 4."),
         ("stopped", "interrupted: it was stopped"),
         ("tools", "ok All is well."),

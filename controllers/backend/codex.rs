@@ -20,13 +20,21 @@ use super::local_time::local_zone;
 use super::one_shot::{Installed, with_prompt};
 use super::process::spawn;
 use super::recorded::Recorded;
-use super::{Adoption, Backend, Capabilities, Launch, Running, StartError, Unavailable};
+use super::{Adoption, Authentication, Backend, Capabilities, Launch, Running, StartError, Unavailable};
 
 const CODEX: Installed = Installed {
     name: "codex",
     variable: "GCLUSTER_CODEX",
     install: "npm install -g @openai/codex",
     missing: "CodexNotFound",
+};
+
+/// What the CLI authenticates with; its own login is a file below one of the last two.
+const AUTHENTICATION: Authentication = Authentication {
+    keys: &["CODEX_API_KEY", "OPENAI_API_KEY"],
+    endpoints: &["OPENAI_BASE_URL"],
+    logins: &["CODEX_HOME", "HOME"],
+    remedy: "`codex login`",
 };
 
 /// Runs `codex exec`.
@@ -49,6 +57,10 @@ impl Backend for CodexBackend {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { live_steering: false, resume: true, cost: false, tools: true, process: true }
+    }
+
+    fn authentication(&self) -> Authentication {
+        AUTHENTICATION
     }
 
     fn check(&self) -> Result<(), Unavailable> {

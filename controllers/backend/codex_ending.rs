@@ -58,21 +58,21 @@ enum Class {
 
 fn class(kind: &str, message: &str) -> Class {
     use Class::{Failure, Limit};
-    use RetryClass::{Fatal, NotRetryable, Transient};
+    use RetryClass::{Credential, Fatal, NotRetryable, Outage, Transient};
     let text = message.replace('’', "'").to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     match status(&text) {
         Some(429) => return Limit,
-        Some(401 | 403) => return Failure("AuthenticationFailed", Fatal),
-        Some(402) => return Failure("BillingError", Fatal),
+        Some(401 | 403) => return Failure("AuthenticationFailed", Credential),
+        Some(402) => return Failure("BillingError", Credential),
         Some(404) => return Failure("ModelNotFound", Fatal),
         Some(413) => return Failure("RequestTooLarge", NotRetryable),
-        Some(408 | 409 | 500..) => return Failure("ServerError", Transient),
+        Some(408 | 409 | 500..) => return Failure("ServerError", Outage),
         Some(400..500) => return Failure("InvalidRequest", NotRetryable),
         _ => {}
     }
     if says(&["out of credits", "spend cap", "quota exceeded", "upgrade to plus: "]) {
-        Failure("BillingError", Fatal)
+        Failure("BillingError", Credential)
     } else if says(&["hit your usage limit", "usage limit has been reached", "rate limit reached"]) {
         Limit
     } else if says(&[
@@ -83,22 +83,22 @@ fn class(kind: &str, message: &str) -> Class {
         "access token could not be refreshed",
         "incorrect api key",
     ]) {
-        Failure("AuthenticationFailed", Fatal)
+        Failure("AuthenticationFailed", Credential)
     } else if text.contains("model") && says(&["does not exist", "is not supported", "not found"]) {
         Failure("ModelNotFound", Fatal)
     } else if says(&["context window"]) {
         Failure("PromptTooLong", NotRetryable)
     } else if says(&["at capacity"]) {
-        Failure("ServerOverloaded", Transient)
+        Failure("ServerOverloaded", Outage)
     } else if says(&["high demand"]) {
-        Failure("ServerError", Transient)
+        Failure("ServerError", Outage)
     } else if says(&[
         "stream disconnected",
         "connection failed",
         "error while reading the server response",
         "request timed out",
     ]) {
-        Failure("ConnectionFailed", Transient)
+        Failure("ConnectionFailed", Outage)
     } else if kind == "invalid_request_error" || says(&["image poisoning"]) {
         Failure("InvalidRequest", NotRetryable)
     } else if says(&["no thread with id", "no rollout found"]) {
@@ -224,23 +224,23 @@ mod tests {
         for (message, ending) in [
             ("You've hit your usage limit. Try again later.", "throttled None"),
             ("exceeded retry limit, last status: 429 Too Many Requests, request id: x", "throttled None"),
-            ("exceeded retry limit, last status: 401 Unauthorized", "AuthenticationFailed Fatal"),
-            ("Your workspace is out of credits. Add credits to continue.", "BillingError Fatal"),
+            ("exceeded retry limit, last status: 401 Unauthorized", "AuthenticationFailed Credential"),
+            ("Your workspace is out of credits. Add credits to continue.", "BillingError Credential"),
             (
                 "You hit your spend cap set in your workspace. Increase your spend cap to continue.",
-                "BillingError Fatal",
+                "BillingError Credential",
             ),
             (
                 "Your access token could not be refreshed. Please log out and sign in again.",
-                "AuthenticationFailed Fatal",
+                "AuthenticationFailed Credential",
             ),
             (
                 "The 'x' model is not supported when using Codex with a ChatGPT account.",
                 "ModelNotFound Fatal",
             ),
-            ("unexpected status 502 Bad Gateway: Unknown error", "ServerError Transient"),
+            ("unexpected status 502 Bad Gateway: Unknown error", "ServerError Outage"),
             ("unexpected status 418 I'm a teapot: x", "InvalidRequest NotRetryable"),
-            ("Connection failed: error sending request", "ConnectionFailed Transient"),
+            ("Connection failed: error sending request", "ConnectionFailed Outage"),
             ("turn failed", "ExecutionError Transient"),
             ("", "ExecutionError Transient"),
         ] {

@@ -16,6 +16,8 @@ use crate::backend::Backend;
 
 /// Hex digits of the digest in a name.
 const DIGITS: usize = 10;
+/// Begins the source of a credential that the program keeps itself.
+const LOGIN: &str = "the login below ";
 
 /// One account, or what stands for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,11 @@ pub(super) struct Credential {
 }
 
 impl Credential {
+    /// Whether the program keeps it, and no variable holds it.
+    pub(super) fn is_login(&self) -> bool {
+        self.source.starts_with(LOGIN)
+    }
+
     /// What an agent's status says.
     pub(super) fn known(agent: &Agent) -> Option<Credential> {
         let status = agent.status.as_ref()?;
@@ -67,12 +74,9 @@ pub(super) fn of(
     }
     let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     let digits: String = digest.chars().take(DIGITS).collect();
-    let place = place(agent, first, own(first).is_some());
     let source = match key {
-        Some(_) => format!("{first} {place}"),
-        None => {
-            format!("the login below {} ({first} {place})", value(first).unwrap_or_default())
-        }
+        Some(_) => format!("{first} {}", place(agent, first, own(first).is_some())),
+        None => format!("{LOGIN}{}", value(first).unwrap_or_default()),
     };
     Some(Credential { name: format!("{}-{digits}", backend.name()), source })
 }
@@ -146,10 +150,7 @@ mod tests {
             source(claude(&[("ANTHROPIC_API_KEY", "k")], &[])),
             "ANTHROPIC_API_KEY of spec.backend.env"
         );
-        assert_eq!(
-            source(claude(&[], &[("HOME", "/home/ann")])),
-            "the login below /home/ann (HOME of the master's environment)"
-        );
+        assert_eq!(source(claude(&[], &[("HOME", "/home/ann")])), "the login below /home/ann");
         let env = json!([{"name": "ANTHROPIC_API_KEY",
             "valueFrom": {"secretKeyRef": {"name": "token", "key": "api-key"}}}]);
         let own = [("ANTHROPIC_API_KEY".to_owned(), "k".to_owned())];

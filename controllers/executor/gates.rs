@@ -195,7 +195,7 @@ fn sentences(
     let generation = seen.agent.metadata.generation;
     let say =
         |kind, is, reason, message: String| Said { kind, status: Some(is), reason, message, generation };
-    let (reason, message) = why::why(seen, standing, gate);
+    let (reason, message) = why::why(seen, standing, gate, 0);
     // How many iterations run changes all the time, and is no news of the definition.
     let (reason, message) = match (gate, &seen.waits) {
         (Gate::Open { .. }, None) => (why::EXECUTING, "the definition is being executed".to_owned()),

@@ -61,3 +61,5 @@ mod queue_tests;
 mod standings_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod why_tests;

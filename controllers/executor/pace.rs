@@ -105,7 +105,7 @@ impl Pace {
 
     fn join(&self, ticket: &Ticket, begin: oneshot::Sender<()>) -> u64 {
         let mut state = self.state();
-        let number = state.queue.join(ticket.clone());
+        let number = state.queue.join(ticket.clone(), Instant::now());
         state.waiting.insert(number, begin);
         number
     }
@@ -117,7 +117,12 @@ impl Pace {
         if state.queue.set_priority(&key, agent.spec.priority) {
             self.shared.moved.notify_one();
         }
-        state.queue.tell(&key)
+        state.queue.tell(&key, Instant::now())
+    }
+
+    /// Forgets an agent that is gone.
+    pub(super) fn forget(&self, agent: &AgentKey) {
+        self.state().queue.forget(agent);
     }
 
     /// Agents to look at because their place in the queue is another one.
@@ -126,7 +131,7 @@ impl Pace {
         let news = futures::stream::unfold(pace, |pace| async move {
             pace.shared.moved.notified().await;
             tokio::time::sleep(NEWS.0).await;
-            let (agents, more) = pace.state().queue.restless(NEWS.1);
+            let (agents, more) = pace.state().queue.restless(NEWS.1, Instant::now());
             if more {
                 pace.shared.moved.notify_one();
             }

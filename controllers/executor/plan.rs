@@ -205,7 +205,6 @@ fn decide(seen: &Observed<'_>) -> Plan {
     plan.held_by = room.refusal.as_ref().map_or([false; 2], |refusal| [refusal.reached, !refusal.reached]);
     let gate =
         gates::gate(seen, &standing, runs.is_some(), hold, done, (!starts.is_empty(), &room), &plan.status);
-    gates::say(seen, &standing, &gate, &room, &mut plan);
     plan.ready = provider::is_ready(seen, &standing, &gate, !starts.is_empty(), &plan.status);
     if let Gate::Open { most } = gate {
         plan.starts = starts;
@@ -214,6 +213,7 @@ fn decide(seen: &Observed<'_>) -> Plan {
         // What waits for its turn goes back to being recorded only, and begins when the provider serves again.
         hold_back(&standing, &mut plan);
     }
+    gates::say(seen, &standing, &gate, &room, &mut plan);
     plan
 }
 

@@ -14,19 +14,20 @@ use super::program::tests::revision;
 use crate::backend::Unavailable;
 use crate::context::Config;
 
-const NOW: i64 = 1_000_000;
+pub(super) const NOW: i64 = 1_000_000;
 
 /// An agent with one loop, its revision recorded and its first execution begun.
-struct Seen {
-    agent: Agent,
-    iterations: Vec<Arc<Iteration>>,
-    live: HashSet<String>,
-    missing: bool,
-    waits: Option<super::queue::Waits>,
+pub(super) struct Seen {
+    pub(super) agent: Agent,
+    pub(super) iterations: Vec<Arc<Iteration>>,
+    pub(super) live: HashSet<String>,
+    pub(super) missing: Option<Unavailable>,
+    pub(super) waits: Option<super::queue::Waits>,
+    pub(super) provider: super::provider::View,
 }
 
 impl Seen {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let agent = json!({
             "apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent",
             "metadata": {"name": "n", "namespace": "default", "uid": "u", "generation": 1,
@@ -35,21 +36,22 @@ impl Seen {
             "status": {"digest": "D", "observedGeneration": 1, "execution": 1, "executionDigest": "D"},
         });
         let agent = serde_json::from_value(agent).unwrap();
-        Self { agent, iterations: Vec::new(), live: HashSet::new(), missing: false, waits: None }
+        let provider = super::provider::View::default();
+        Self { agent, iterations: Vec::new(), live: HashSet::new(), missing: None, waits: None, provider }
     }
 
-    fn run(mut self, run: RunPolicy) -> Self {
+    pub(super) fn run(mut self, run: RunPolicy) -> Self {
         self.agent.spec.run = run;
         self
     }
 
-    fn limit(mut self, limits: Value) -> Self {
+    pub(super) fn limit(mut self, limits: Value) -> Self {
         self.agent.spec.limits = Some(serde_json::from_value(limits).unwrap());
         self
     }
 
     /// One more iteration of the loop; a task of this process runs it where `live`.
-    fn with(mut self, status: Value, live: bool) -> Self {
+    pub(super) fn with(mut self, status: Value, live: bool) -> Self {
         let number = self.iterations.len();
         let uid = format!("i{number}");
         let object = json!({
@@ -66,13 +68,12 @@ impl Seen {
         self
     }
 
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         let steps = "(defagent \"n\"\n  (pipeline\n    (step \"work\" (loop work))))";
         let mut spec = revision(steps, &[("work", "(defmethod work ()\n  \"Go.\")")]);
         spec.digest = "D".into();
         let revisions = [Arc::new(AgentRevision::new("r", spec))];
         let config = Config::new("rehearsal", "/r");
-        let missing = Unavailable { reason: "None", message: "none".into(), hint: "get one".into() };
         plan(&Observed {
             agent: &self.agent,
             revisions: &revisions,
@@ -81,8 +82,8 @@ impl Seen {
             floor: &|_| 0,
             outputs: &|_| Some("out".into()),
             backend: "rehearsal",
-            available: if self.missing { Err(missing) } else { Ok(()) },
-            provider: super::provider::View::default(),
+            available: self.missing.clone().map_or(Ok(()), Err),
+            provider: self.provider.clone(),
             waits: self.waits.clone(),
             budgets: &[],
             config: &config,
@@ -92,15 +93,15 @@ impl Seen {
     }
 }
 
-fn at(second: i64) -> Value {
+pub(super) fn at(second: i64) -> Value {
     json!(Timestamp::from_second(second).unwrap().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string())
 }
 
-fn running() -> Value {
+pub(super) fn running() -> Value {
     json!({"phase": "Running", "sessionID": "s", "startedAt": at(NOW - 60)})
 }
 
-fn ended(phase: &str) -> Value {
+pub(super) fn ended(phase: &str) -> Value {
     json!({"phase": phase, "startedAt": at(NOW - 60), "finishedAt": at(NOW), "toolUses": 1, "error": "no",
         "reason": "Why"})
 }
@@ -123,7 +124,8 @@ fn what_was_seen_decides_what_begins_and_what_ends() {
     let new = Seen::new;
     let pending = || json!({"phase": "Pending"});
     let two = json!({"maxIterations": 2});
-    let missing = Seen { missing: true, ..new() };
+    let missing = Unavailable { reason: "None", message: "none".into(), hint: "get one".into() };
+    let missing = Seen { missing: Some(missing), ..new() };
     // As `summary` gives it.
     type Expected<'a> = (&'a [i64], &'a [StopReason], usize, usize, &'a str);
     let cases: Vec<(&str, Seen, Expected<'_>)> = vec![

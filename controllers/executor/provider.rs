@@ -259,7 +259,7 @@ fn sentence(seen: &Observed<'_>, fault: &ProviderFault, turn: Option<&Turn>, lif
     let said = if fault.message.is_empty() { String::new() } else { format!(" {:?}", fault.message) };
     let told = format!("{} was told{said}", fault.met_by);
     let credential = match &seen.provider.credential {
-        Some(credential) => format!("{} ({})", credential.name, credential.source),
+        Some(credential) => format!("{} ({})", credential.source, credential.name),
         None => format!("the backend {}", seen.backend),
     };
     let when = |open: &str| match turn {
@@ -280,26 +280,29 @@ fn sentence(seen: &Observed<'_>, fault: &ProviderFault, turn: Option<&Turn>, lif
             };
             format!("the usage limit of {credential} is reached {until}; {told}")
         }
-        FaultKind::Outage => {
-            format!(
-                "the provider does not serve {credential} ({}): {told}; {}",
-                fault.reason,
-                when("the next try is at")
-            )
-        }
-        FaultKind::Credential => {
-            let remedy = match seen.provider.authentication.remedy {
-                "" => String::new(),
-                remedy => format!(" or log in with {remedy}"),
-            };
-            format!(
-                "the provider refuses {credential} ({}): {told}; correct it{remedy}: `gcluster restart {}` then tries at \
-                 once; {}",
-                fault.reason,
-                seen.agent.name_any(),
-                when("by itself it is tried again at"),
-            )
-        }
+        FaultKind::Outage => format!(
+            "the provider serves nobody on {credential} now ({}): {told}; {}",
+            fault.reason,
+            when("the next try is at")
+        ),
+        FaultKind::Credential => format!(
+            "the provider refuses {credential} ({}): {told}; {}; then `gcluster restart {}` tries at once, and by itself {}",
+            fault.reason,
+            remedy(seen, fault),
+            seen.agent.name_any(),
+            when("it is tried again at"),
+        ),
+    }
+}
+
+/// What a person can do about a refused credential.
+fn remedy(seen: &Observed<'_>, fault: &ProviderFault) -> String {
+    let is_login = seen.provider.credential.as_ref().is_none_or(Credential::is_login);
+    match (fault.reason.as_str(), seen.provider.authentication.remedy) {
+        ("BillingError", _) => "put the credit or the payment of that account right".to_owned(),
+        (_, remedy) if is_login && !remedy.is_empty() => format!("log in again with {remedy}"),
+        _ if is_login => "log in again".to_owned(),
+        _ => "correct that value".to_owned(),
     }
 }
 

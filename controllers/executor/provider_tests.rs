@@ -249,7 +249,7 @@ async fn a_refused_credential_pauses_all_on_it_until_it_is_changed_or_accepted()
     for part in [
         "TEST_ACCOUNT from the key key of the Secret default/token",
         "The provider says no.",
-        "`client login`",
+        "correct that value",
         "gcluster restart first",
     ] {
         assert!(message.contains(part), "{part}: {message}");

@@ -33,7 +33,7 @@ pub struct Waits {
     pub(super) place: usize,
     /// How many wait.
     pub(super) waiting: usize,
-    /// Names of the iterations that run, sorted, at most [`NAMED`] of them.
+    /// Iterations that run, as `namespace/name`, at most [`NAMED`] of them.
     pub(super) runs: Vec<String>,
     /// How many run.
     pub(super) running: usize,
@@ -43,6 +43,13 @@ pub struct Waits {
 
 /// Most iterations that are named as running.
 pub(super) const NAMED: usize = 3;
+
+/// What waits for less is not told that it does.
+const LONG: Duration = Duration::from_secs(1);
+
+fn named(agent: &AgentKey, iteration: &str) -> String {
+    format!("{}/{iteration}", agent.0)
+}
 
 /// What happens next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,13 +67,16 @@ pub(super) enum Step {
 pub(super) struct Queue {
     max: usize,
     waiting: BTreeMap<u64, Ticket>,
-    running: HashMap<AgentKey, BTreeSet<String>>,
-    total: usize,
+    /// Since when each of them waits.
+    since: BTreeMap<u64, Instant>,
+    running: HashMap<AgentKey, usize>,
+    /// The same by name, with the namespace.
+    names: BTreeSet<String>,
     /// Runs of an earlier master that are not taken over yet, by uid. They have their room.
     expected: BTreeMap<String, Ticket>,
     last: HashMap<AgentKey, Timestamp>,
     next_start: HashMap<String, Instant>,
-    told: HashMap<AgentKey, Option<Waits>>,
+    told: HashMap<AgentKey, Waits>,
     number: u64,
 }
 
@@ -76,8 +86,9 @@ impl Queue {
     }
 
     /// Lets one wait. Answers its number.
-    pub(super) fn join(&mut self, ticket: Ticket) -> u64 {
+    pub(super) fn join(&mut self, ticket: Ticket, now: Instant) -> u64 {
         self.number += 1;
+        self.since.insert(self.number, now);
         if let Some(at) = ticket.last_started {
             let last = self.last.entry(ticket.agent.clone()).or_insert(at);
             *last = (*last).max(at);
@@ -88,6 +99,7 @@ impl Queue {
 
     /// Takes one out that waits. False when it had begun.
     pub(super) fn leave(&mut self, number: u64) -> bool {
+        self.since.remove(&number);
         self.waiting.remove(&number).is_some()
     }
 
@@ -103,6 +115,7 @@ impl Queue {
             return self.waiting.values().map(starts).min().map_or(Step::Rest, Step::Later);
         };
         let Some(ticket) = self.waiting.remove(&number) else { return Step::Rest };
+        self.since.remove(&number);
         self.next_start.insert(ticket.backend.clone(), now + spacing(&ticket.backend));
         self.last.insert(ticket.agent.clone(), time);
         self.enter(&ticket);
@@ -111,16 +124,21 @@ impl Queue {
 
     /// Counts one as running that did not wait.
     pub(super) fn enter(&mut self, ticket: &Ticket) {
-        let runs = self.running.entry(ticket.agent.clone()).or_default();
-        self.total += usize::from(runs.insert(ticket.iteration.clone()));
+        if self.names.insert(named(&ticket.agent, &ticket.iteration)) {
+            *self.running.entry(ticket.agent.clone()).or_default() += 1;
+        }
     }
 
     /// Gives room back.
     pub(super) fn end(&mut self, agent: &AgentKey, iteration: &str) {
-        let Some(runs) = self.running.get_mut(agent) else { return };
-        self.total -= usize::from(runs.remove(iteration));
-        if runs.is_empty() {
-            self.running.remove(agent);
+        if !self.names.remove(&named(agent, iteration)) {
+            return;
+        }
+        if let Some(runs) = self.running.get_mut(agent) {
+            *runs -= 1;
+            if *runs == 0 {
+                self.running.remove(agent);
+            }
         }
     }
 
@@ -134,6 +152,12 @@ impl Queue {
         self.expected.remove(uid);
     }
 
+    /// Forgets an agent that is gone.
+    pub(super) fn forget(&mut self, agent: &AgentKey) {
+        self.last.remove(agent);
+        self.told.remove(agent);
+    }
+
     /// Gives what waits of an agent another priority.
     pub(super) fn set_priority(&mut self, agent: &AgentKey, priority: i32) -> bool {
         let mut changed = false;
@@ -144,60 +168,60 @@ impl Queue {
         changed
     }
 
-    /// How an agent waits, and that it was told so. `None` when nothing of it does.
-    pub(super) fn tell(&mut self, agent: &AgentKey) -> Option<Waits> {
-        let waits = match self.waiting.values().any(|ticket| ticket.agent == *agent) {
-            true => self.places().remove(agent),
-            false => None,
+    /// How an agent waits, and that it was told so. `None` when nothing of it does, or not for long.
+    pub(super) fn tell(&mut self, agent: &AgentKey, now: Instant) -> Option<Waits> {
+        let own = self.waiting.iter().filter(|(_, ticket)| ticket.agent == *agent);
+        let first = own.map(|(number, ticket)| (self.rank(*number, ticket), *number)).min();
+        let waits = first.filter(|(_, number)| self.is_long(*number, now)).map(|(rank, _)| {
+            let before = self.waiting.iter().filter(|(number, ticket)| self.rank(**number, ticket) < rank);
+            self.waits(before.count() + 1)
+        });
+        match &waits {
+            Some(waits) => self.told.insert(agent.clone(), waits.clone()),
+            None => self.told.remove(agent),
         };
-        if waits.is_some() {
-            self.told.insert(agent.clone(), waits.clone());
-        } else {
-            self.told.remove(agent);
-        }
         waits
     }
 
-    /// At most `most` agents that wait in another way than they were told, those in front first; and whether there are
-    /// more.
-    pub(super) fn restless(&self, most: usize) -> (Vec<AgentKey>, bool) {
-        let mut places: Vec<(AgentKey, Waits)> = self.places().into_iter().collect();
-        places.sort_by_key(|(_, waits)| waits.place);
-        let told = |agent: &AgentKey| self.told.get(agent).and_then(Option::as_ref);
-        let mut others = places.into_iter().filter(|(agent, waits)| told(agent) != Some(waits));
-        let first: Vec<AgentKey> = others.by_ref().take(most).map(|(agent, _)| agent).collect();
-        (first, others.next().is_some())
+    /// At most `most` agents that wait in another way than they were told, those in front first; and whether one has to
+    /// look again soon.
+    pub(super) fn restless(&self, most: usize, now: Instant) -> (Vec<AgentKey>, bool) {
+        let mut row: Vec<_> =
+            self.waiting.iter().map(|(number, ticket)| (self.rank(*number, ticket), &ticket.agent)).collect();
+        row.sort();
+        let (mut seen, mut found, mut more) = (BTreeSet::new(), Vec::new(), false);
+        for (at, ((.., number), agent)) in row.into_iter().enumerate() {
+            if !seen.insert(agent) {
+                continue;
+            }
+            if !self.is_long(number, now) {
+                more = true;
+            } else if self.told.get(agent) != Some(&self.waits(at + 1)) {
+                more |= found.len() == most;
+                found.extend((found.len() < most).then(|| agent.clone()));
+            }
+        }
+        (found, more)
     }
 
     /// How many run or are about to be taken over.
     pub(super) fn occupied(&self) -> usize {
-        self.total + self.expected.len()
+        self.names.len() + self.expected.len()
     }
 
-    /// How every agent waits that does, by the one of its iterations that comes first.
-    fn places(&self) -> HashMap<AgentKey, Waits> {
-        let mut row: Vec<(u64, &Ticket)> =
-            self.waiting.iter().map(|(number, ticket)| (*number, ticket)).collect();
-        row.sort_by_key(|(number, ticket)| self.rank(*number, ticket));
-        let mut runs: Vec<&String> = self.running.values().flatten().collect();
-        runs.extend(self.expected.values().map(|ticket| &ticket.iteration));
-        runs.sort();
-        let named: Vec<String> = runs.into_iter().take(NAMED).cloned().collect();
-        let mut places = HashMap::new();
-        for (at, (_, ticket)) in row.iter().enumerate() {
-            places.entry(ticket.agent.clone()).or_insert_with(|| Waits {
-                place: at + 1,
-                waiting: row.len(),
-                runs: named.clone(),
-                running: self.occupied(),
-                max: self.max,
-            });
-        }
-        places
+    /// What waits for a moment only is no news.
+    fn is_long(&self, number: u64, now: Instant) -> bool {
+        self.since.get(&number).is_some_and(|since| now.saturating_duration_since(*since) >= LONG)
+    }
+
+    fn waits(&self, place: usize) -> Waits {
+        let expected = self.expected.values().map(|ticket| named(&ticket.agent, &ticket.iteration));
+        let runs = self.names.iter().cloned().chain(expected).take(NAMED).collect();
+        Waits { place, waiting: self.waiting.len(), runs, running: self.occupied(), max: self.max }
     }
 
     fn rank(&self, number: u64, ticket: &Ticket) -> (Reverse<i32>, usize, Option<Timestamp>, u64) {
-        let running = self.running.get(&ticket.agent).map_or(0, BTreeSet::len);
+        let running = self.running.get(&ticket.agent).copied().unwrap_or(0);
         (Reverse(ticket.priority), running, self.last.get(&ticket.agent).copied(), number)
     }
 }

@@ -59,7 +59,7 @@ proptest! {
             match act {
                 Act::Join(agent) => {
                     let ticket = ticket(agent, number, priorities[agent]);
-                    waiting.push((queue.join(ticket.clone()), ticket));
+                    waiting.push((queue.join(ticket.clone(), start), ticket));
                 }
                 Act::Leave(at) if !waiting.is_empty() => {
                     let (id, _) = waiting.remove(at % waiting.len());
@@ -118,7 +118,7 @@ proptest! {
         let mut starts = 0;
         for agent in 0..agents {
             let ticket = ticket(agent, 0, 0);
-            of.insert(queue.join(ticket.clone()), (ticket, starts));
+            of.insert(queue.join(ticket.clone(), Instant::now()), (ticket, starts));
         }
         for (number, end) in ends.into_iter().enumerate() {
             let time = Timestamp::from_millisecond(number as i64).unwrap();
@@ -132,7 +132,7 @@ proptest! {
             let ended = running.remove(end % running.len());
             queue.end(&ended.agent, &ended.iteration);
             let again = Ticket { iteration: format!("{}.{number}", ended.agent.1), ..ended };
-            of.insert(queue.join(again.clone()), (again, starts));
+            of.insert(queue.join(again.clone(), Instant::now()), (again, starts));
         }
         prop_assert!(starts >= 60, "somebody always begins");
     }
@@ -142,22 +142,26 @@ proptest! {
 fn an_agent_that_waits_is_told_its_place_and_whom_it_waits_for() {
     let mut queue = Queue::new(2);
     for agent in 0..5 {
-        queue.join(ticket(agent, 0, i32::from(agent == 4)));
+        queue.join(ticket(agent, 0, i32::from(agent == 4)), Instant::now());
     }
+    let soon = Instant::now();
+    let later = soon + Duration::from_secs(5);
     let step = |queue: &mut Queue| queue.next(Instant::now(), Timestamp::UNIX_EPOCH, |_| Duration::ZERO);
     assert!(matches!(step(&mut queue), Step::Begin(5)), "the highest priority");
     assert!(matches!(step(&mut queue), Step::Begin(1)), "then who came first");
     assert_eq!(step(&mut queue), Step::Rest);
-    let waits = queue.tell(&ticket(2, 0, 0).agent).unwrap();
+    assert_eq!(queue.tell(&ticket(2, 0, 0).agent, soon), None, "a moment is no news");
+    assert_eq!(queue.restless(9, soon), (Vec::new(), true));
+    let waits = queue.tell(&ticket(2, 0, 0).agent, later).unwrap();
     assert_eq!(waits.reason(), "WaitingForRoom");
     assert_eq!(
         waits.sentence(),
-        "it waits for room: 2 iterations run, and `gcluster master --max-running` lets 2 run at once (a0.work.0, \
-         a4.work.0); it is number 2 of 3 that wait, by priority and then in turns"
+        "it waits for room: 2 iterations run, and `gcluster master --max-running` lets 2 run at once (n/a0.work.0, \
+         n/a4.work.0); it is number 2 of 3 that wait, by priority and then in turns"
     );
-    assert_eq!(queue.restless(9).0.len(), 2, "the others were told nothing yet");
+    assert_eq!(queue.restless(9, later).0.len(), 2, "the others were told nothing yet");
     queue.set_priority(&ticket(2, 0, 0).agent, 3);
-    assert!(queue.restless(9).0.contains(&ticket(2, 0, 0).agent), "its place changed");
-    assert_eq!(queue.tell(&ticket(2, 0, 0).agent).unwrap().place, 1);
-    assert_eq!(queue.tell(&ticket(0, 0, 0).agent), None, "it runs");
+    assert!(queue.restless(9, later).0.contains(&ticket(2, 0, 0).agent), "its place changed");
+    assert_eq!(queue.tell(&ticket(2, 0, 0).agent, later).unwrap().place, 1);
+    assert_eq!(queue.tell(&ticket(0, 0, 0).agent, later), None, "it runs");
 }

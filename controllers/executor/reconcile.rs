@@ -156,10 +156,12 @@ impl Executor {
             move |agent| post.wake((agent.namespace.clone().unwrap_or_default(), agent.name.clone()))
         });
         let (ctx, agents, live) = (shared.ctx.clone(), shared.agents.store(), shared.live.clone());
-        let (standings, clock) = (shared.standings.clone(), shared.ctx.clone());
+        let (standings, queue, clock) = (shared.standings.clone(), shared.pace.clone(), shared.ctx.clone());
         let gone = move |agent: &Agent| {
             live.forget(&agent.uid().unwrap_or_default());
-            standings.forget(&standings::key(agent), clock.now());
+            let key = standings::key(agent);
+            standings.forget(&key, clock.now());
+            queue.forget(&key);
         };
         let own = shared.agents.triggers(|agent| agent.resource_version(), gone);
         let triggers = futures::stream::select(own.boxed(), triggers).boxed();
