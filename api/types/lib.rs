@@ -14,6 +14,7 @@ pub mod kinds;
 pub mod labels;
 pub mod names;
 pub mod sexpr;
+pub mod tickets;
 pub mod transcript;
 
 pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
@@ -21,3 +22,4 @@ pub use kinds::budget::{Budget, BudgetSpec, BudgetStatus, ClusterBudget, Cluster
 pub use kinds::iteration::{Iteration, IterationSpec, IterationStatus};
 pub use kinds::message::{Message, MessageSpec, MessageStatus};
 pub use kinds::revision::{AgentRevision, AgentRevisionSpec};
+pub use kinds::ticket::{Ticket, TicketSpec, TicketStatus};

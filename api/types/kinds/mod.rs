@@ -6,6 +6,7 @@ pub mod iteration;
 pub mod message;
 pub mod provider;
 pub mod revision;
+pub mod ticket;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -24,6 +25,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         message::Message::crd(),
         budget::Budget::crd(),
         budget::ClusterBudget::crd(),
+        ticket::Ticket::crd(),
     ];
     all.map(with_shared_conditions).into()
 }
