@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Agent ──revision──▶ AgentRevision ──executor──▶ Iteration ──backend──▶ transcript
+//!            tickets: what each ticket waits for
 //!                      collector: what nobody owns or needs any more
 //!                      persistence: the one loop under the API (state to disk)
 //! ```
@@ -22,6 +23,7 @@ pub mod informer;
 pub mod persistence;
 pub mod report;
 pub mod revision;
+pub mod tickets;
 
 mod run;
 #[cfg(test)]

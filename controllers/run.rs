@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::agents::Agents;
 use crate::executor::{Executor, iterations, messages};
-use crate::{Context, collector, revision};
+use crate::{Context, collector, revision, tickets};
 
 /// Longest time that recording the end of all iterations takes, beyond the grace of their programs.
 const RECORDING: Duration = Duration::from_secs(3);
@@ -22,7 +22,8 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             agents.follow(),
             revision::run(ctx.clone(), &agents, iterations.clone()),
             executor.run(),
-            collector::run(ctx.clone(), &agents, iterations, messages)
+            collector::run(ctx.clone(), &agents, iterations, messages),
+            tickets::run(ctx.clone())
         );
     };
     tokio::select! {

@@ -35,6 +35,8 @@ pub const MANAGER_SEND: &str = "gcluster-send";
 pub const MANAGER_REVISION: &str = "gcluster-revision";
 /// Field manager of the executor.
 pub const MANAGER_EXECUTOR: &str = "gcluster-executor";
+/// Field manager of the ticket controller.
+pub const MANAGER_TICKETS: &str = "gcluster-tickets";
 /// Field manager of the collector.
 pub const MANAGER_COLLECTOR: &str = "gcluster-collector";
 

@@ -68,5 +68,6 @@ fn owned_kinds() -> Vec<ApiResource> {
         ours("AgentRevision", "agentrevisions"),
         ours("Iteration", "iterations"),
         ours("Message", "messages"),
+        ours("Ticket", "tickets"),
     ]
 }

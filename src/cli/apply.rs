@@ -15,7 +15,7 @@ use super::manifest::{self, Desired};
 use super::objects::{parse_timeout, poll, text};
 use super::output::{Format, note, print, structured, unsupported};
 use super::replace;
-use super::{Globals, kinds::Catalog};
+use super::{Globals, kinds::Catalog, plain_tickets};
 use crate::client::{APPLY, Connection, JSON, escape, query};
 use crate::exit::{Failure, Kind, Result};
 
@@ -98,6 +98,7 @@ pub(crate) async fn run(globals: &Globals, args: ApplyArgs) -> Result {
         return print("no agents found, nothing to apply\n");
     }
     let connection = globals.connect().await?;
+    check_tickets(&connection, &desired).await?;
     let options = Options { force: args.force_conflicts, dry_run: args.dry_run.is_some() };
     let applied = apply(&connection, desired, options).await?;
     match &args.output {
@@ -111,6 +112,24 @@ pub(crate) async fn run(globals: &Globals, args: ApplyArgs) -> Result {
     }
     if args.wait && !options.dry_run {
         wait_ready(&connection, &applied, args.timeout).await?;
+    }
+    Ok(())
+}
+
+/// Refuses tickets that would wait for each other for ever, with those that are there.
+async fn check_tickets(connection: &Connection, desired: &[Desired]) -> Result {
+    let mut namespaces: BTreeMap<&str, Vec<Desired>> = BTreeMap::new();
+    for one in desired.iter().filter(|one| plain_tickets::is_ticket(&one.object)) {
+        let namespace = match text(&one.object, "/metadata/namespace") {
+            "" => connection.namespace.as_str(),
+            namespace => namespace,
+        };
+        namespaces.entry(namespace).or_default().push(one.clone());
+    }
+    for (namespace, desired) in namespaces {
+        let path = format!("/apis/gcluster.dev/v1alpha1/namespaces/{}/tickets", escape(namespace));
+        let there = super::objects::items(connection.get(&path, JSON).await?);
+        plain_tickets::check_cycles(&desired, &there)?;
     }
     Ok(())
 }

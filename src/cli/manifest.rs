@@ -1,4 +1,4 @@
-//! Files that hold desired state: `.p` programs and YAML or JSON manifests, read into objects.
+//! Files that hold desired state: `.p` programs, YAML or JSON manifests and plain tickets, read into objects.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::compile;
+use super::plain_tickets;
 use super::output::note;
 use crate::exit::{Failure, Result};
 
@@ -88,11 +89,13 @@ fn read(file: &Path) -> Result<Vec<Desired>> {
     if manifest { documents(file, &bytes) } else { program(file, &bytes) }
 }
 
-/// Tells a manifest from a program where no file name does: a program has no line `apiVersion: …`.
+/// Tells a manifest from a program where no file name does: a program has no line `apiVersion: …` or `title: …`.
 fn looks_like_manifest(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     text.trim_start().starts_with(['{', '['])
-        || text.lines().any(|line| line.trim_start_matches("- ").starts_with("apiVersion:"))
+        || text.lines().map(|line| line.trim_start_matches("- ")).any(|line| {
+            line.starts_with("apiVersion:") || line.starts_with("title:") || line.starts_with("tickets:")
+        })
 }
 
 fn program(file: &Path, bytes: &[u8]) -> Result<Vec<Desired>> {
@@ -118,6 +121,9 @@ fn program(file: &Path, bytes: &[u8]) -> Result<Vec<Desired>> {
 }
 
 fn documents(file: &Path, bytes: &[u8]) -> Result<Vec<Desired>> {
+    if plain_tickets::are_in(bytes) {
+        return plain_tickets::read(&shown(file), bytes);
+    }
     let mut found = Vec::new();
     for document in serde_yaml::Deserializer::from_slice(bytes) {
         let value = Value::deserialize(document)

@@ -25,12 +25,15 @@ mod output;
 mod pidfile;
 mod replace;
 mod rollout;
+mod plain_tickets;
 mod run_state;
 mod send;
 mod steer;
+mod ticket;
 mod top;
 mod transcript;
 mod up;
+mod validate;
 mod version;
 mod wait;
 
@@ -149,6 +152,8 @@ enum Command {
     Stop(run_state::StopArgs),
     Restart(run_state::RestartArgs),
     Rollout(rollout::RolloutArgs),
+    Ticket(ticket::TicketArgs),
+    Validate(validate::ValidateArgs),
     Eval(eval::EvalArgs),
     Doctor(doctor::DoctorArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
@@ -209,6 +214,8 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Stop(args) => run_state::stop(&globals, args).await,
         Command::Restart(args) => run_state::restart(&globals, args).await,
         Command::Rollout(args) => rollout::run(&globals, args).await,
+        Command::Ticket(args) => ticket::run(&globals, args).await,
+        Command::Validate(args) => validate::run(&globals, &args),
         Command::Eval(args) => eval::run(&globals, &args),
         Command::Doctor(args) => doctor::run(&globals, args).await,
         Command::Kubeconfig(args) => kubeconfig::run(&globals, &args),

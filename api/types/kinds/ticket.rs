@@ -1,6 +1,7 @@
 //! Ticket: a unit of work that waits for a worker.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use k8s_openapi::jiff::Timestamp;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -134,6 +135,14 @@ pub enum TicketPhase {
     Failed,
     /// Nobody wants it any more.
     Cancelled,
+}
+
+impl Ticket {
+    /// Which of two tickets is taken first: the smaller priority, then the one that was there first.
+    pub fn order(&self) -> (i32, Timestamp, &str) {
+        let created = self.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |at| at.0);
+        (self.spec.priority, created, self.metadata.name.as_deref().unwrap_or_default())
+    }
 }
 
 impl TicketPhase {

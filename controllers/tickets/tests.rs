@@ -1,0 +1,95 @@
+use gcluster_types::kinds::ticket::{TicketPhase, TicketState};
+use gcluster_types::{Ticket, TicketSpec, TicketStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::plan;
+
+fn ticket(name: &str, created: i64, priority: i32, depends_on: &[&str], phase: TicketPhase) -> Ticket {
+    let depends_on = depends_on.iter().map(|name| (*name).to_owned()).collect();
+    let spec = TicketSpec { title: name.into(), priority, depends_on, ..TicketSpec::default() };
+    let mut ticket = Ticket::new(name, spec);
+    ticket.metadata.creation_timestamp = Timestamp::from_second(created).ok().map(Time);
+    ticket.status = Some(TicketStatus { phase, ..TicketStatus::default() });
+    ticket
+}
+
+fn told(tickets: &[Ticket]) -> String {
+    let lines = plan(tickets)
+        .into_iter()
+        .map(|(name, d)| format!("{name}: {:?} {}: {}", d.phase, d.reason, d.message));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn who_waits_is_told_for_what() {
+    use TicketPhase::{Cancelled, Failed, Merged, Waiting, Working};
+    let mut held = ticket("held", 1, 1, &[], Waiting);
+    held.spec.state = TicketState::Held;
+    let mut dropped = ticket("dropped", 1, 1, &[], Waiting);
+    dropped.spec.state = TicketState::Cancelled;
+    let all = [
+        ticket("done", 1, 1, &[], Merged),
+        ticket("busy", 1, 1, &[], Working),
+        ticket("broken", 1, 1, &[], Failed),
+        ticket("urgent", 9, 1, &["done"], Waiting),
+        ticket("older", 2, 3, &[], Waiting),
+        ticket("newer", 3, 3, &[], Waiting),
+        ticket("later", 1, 1, &["done", "busy", "newer"], Waiting),
+        ticket("lost", 1, 1, &["nowhere"], Waiting),
+        ticket("stuck", 1, 1, &["broken"], Waiting),
+        ticket("left", 1, 1, &["right"], Waiting),
+        ticket("right", 1, 1, &["left"], Waiting),
+        ticket("behind", 1, 1, &["left"], Waiting),
+        ticket("reopened", 8, 3, &[], Cancelled),
+        held,
+        dropped,
+    ];
+    insta::assert_snapshot!(told(&all), @r"
+    behind: Waiting Dependencies: it waits for left (waiting)
+    dropped: Cancelled Cancelled: spec.state is Cancelled
+    held: Waiting Held: spec.state is Held; Open lets it go on
+    later: Waiting Dependencies: it waits for busy (working), newer (waiting)
+    left: Waiting DependencyCycle: it waits for itself: left → right → left; take one dependency away
+    lost: Waiting DependencyMissing: it depends on nowhere, and there is no such ticket
+    newer: Ready Ready: nothing keeps it: a worker may take it
+    older: Ready Ready: nothing keeps it: a worker may take it
+    reopened: Ready Ready: nothing keeps it: a worker may take it
+    right: Waiting DependencyCycle: it waits for itself: left → right → left; take one dependency away
+    stuck: Waiting DependencyFailed: it depends on broken, which is failed; open that one again or take the dependency away
+    urgent: Ready Ready: nothing keeps it: a worker may take it
+    ");
+}
+
+proptest! {
+    #[test]
+    fn every_free_ticket_is_decided_and_nothing_waits_without_a_cause(
+        edges in proptest::collection::vec((0_usize..6, 0_usize..6), 0..8),
+        phases in proptest::collection::vec(0_usize..4, 6),
+    ) {
+        let of = [TicketPhase::Waiting, TicketPhase::Ready, TicketPhase::Merged, TicketPhase::Working];
+        let tickets: Vec<Ticket> = (0..6)
+            .map(|n| {
+                let on: Vec<String> = edges.iter().filter(|(from, _)| *from == n).map(|(_, to)| format!("t{to}")).collect();
+                let on: Vec<&str> = on.iter().map(String::as_str).collect();
+                ticket(&format!("t{n}"), n as i64, 1, &on, of[phases[n]])
+            })
+            .collect();
+        let decided = plan(&tickets);
+        for (n, ticket) in tickets.iter().enumerate() {
+            let decision = decided.get(&format!("t{n}"));
+            prop_assert_eq!(decision.is_some(), phases[n] < 2);
+            let open = ticket.spec.depends_on.iter().any(|on| {
+                let on: usize = on[1..].parse().unwrap();
+                phases[on] != 2
+            });
+            if let Some(decision) = decision {
+                // A cycle of merged tickets keeps nobody, but it is still an error of the backlog.
+                let ready = decision.phase == TicketPhase::Ready;
+                prop_assert!(!(ready && open), "{decision:?}");
+                prop_assert!(ready || open || decision.reason == "DependencyCycle", "{decision:?}");
+            }
+        }
+    }
+}
