@@ -38,3 +38,4 @@ mod stalls;
 mod steer;
 mod supervision;
 mod support;
+mod tickets;

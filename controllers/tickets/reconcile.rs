@@ -115,10 +115,15 @@ async fn reconcile(ctx: &Context, events: &Events, namespace: &str, tickets: &mu
                 if (known && old.reason == new.reason) || decision.phase == TicketPhase::Ready && !known {
                     continue;
                 }
-                let is_warning = matches!(decision.reason, "DependencyCycle" | "DependencyMissing" | "DependencyFailed");
+                let is_warning =
+                    matches!(decision.reason, "DependencyCycle" | "DependencyMissing" | "DependencyFailed");
                 match is_warning {
-                    true => events.warning(&*ticket, decision.reason, decision.reason, decision.message).await,
-                    false => events.normal(&*ticket, decision.reason, decision.reason, decision.message).await,
+                    true => {
+                        events.warning(&*ticket, decision.reason, decision.reason, decision.message).await
+                    }
+                    false => {
+                        events.normal(&*ticket, decision.reason, decision.reason, decision.message).await
+                    }
                 }
             }
             Ok(None) => {}

@@ -7,8 +7,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::compile;
-use super::plain_tickets;
 use super::output::note;
+use super::plain_tickets;
 use crate::exit::{Failure, Result};
 
 /// One object to be applied.

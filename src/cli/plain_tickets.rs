@@ -16,7 +16,9 @@ pub(crate) fn are_in(bytes: &[u8]) -> bool {
     let mut some = false;
     for document in serde_yaml::Deserializer::from_slice(bytes) {
         match Value::deserialize(document) {
-            Ok(Value::Object(map)) if map.contains_key("apiVersion") || map.contains_key("kind") => return false,
+            Ok(Value::Object(map)) if map.contains_key("apiVersion") || map.contains_key("kind") => {
+                return false;
+            }
             Ok(Value::Object(map)) => {
                 some |= ["title", "id", "tickets"].iter().any(|field| map.contains_key(*field));
             }
@@ -79,7 +81,8 @@ fn acyclic<'v>(new: impl Iterator<Item = &'v Value>, there: &'v [Value]) -> Resu
 
 /// Whether an object is a ticket.
 pub(crate) fn is_ticket(object: &Value) -> bool {
-    object["kind"] == "Ticket" && object["apiVersion"].as_str().is_some_and(|v| v.starts_with("gcluster.dev/"))
+    object["kind"] == "Ticket"
+        && object["apiVersion"].as_str().is_some_and(|v| v.starts_with("gcluster.dev/"))
 }
 
 #[cfg(test)]

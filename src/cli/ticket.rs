@@ -152,10 +152,11 @@ async fn add(globals: &Globals, args: AddArgs) -> Result {
     let known = |name: &str| there.iter().any(|ticket| text(ticket, "/metadata/name") == name);
     plain_tickets::check_cycles_of(&object, &there)?;
     let path = format!("{}{}", collection(&connection), query(&[("fieldManager", MANAGER_APPLY)]));
-    let created = connection.send(Method::POST, &path, JSON, &object).await.map_err(|failure| match failure.kind {
-        Kind::Conflict => failure.hint("give it an id of its own with --id"),
-        _ => failure,
-    })?;
+    let created =
+        connection.send(Method::POST, &path, JSON, &object).await.map_err(|failure| match failure.kind {
+            Kind::Conflict => failure.hint("give it an id of its own with --id"),
+            _ => failure,
+        })?;
     print(&format!("ticket {} added\n", text(&created, "/metadata/name")))?;
     for name in ticket.spec.depends_on.iter().filter(|name| !known(name)) {
         note(&format!("note: there is no ticket {name} yet; this one waits until it is there and merged"));
@@ -194,7 +195,10 @@ async fn list(globals: &Globals, args: &ListArgs) -> Result {
     tickets.retain(|ticket| args.shows(phase(ticket)));
     if tickets.is_empty() {
         note(&match there {
-            0 => format!("no ticket in namespace {}; `gcluster ticket add \"title\"` adds one", connection.namespace),
+            0 => format!(
+                "no ticket in namespace {}; `gcluster ticket add \"title\"` adds one",
+                connection.namespace
+            ),
             n => format!("none of the {n} tickets"),
         });
         return Ok(());
@@ -247,7 +251,8 @@ async fn clear(globals: &Globals, args: &ClearArgs) -> Result {
     let connection = globals.connect().await?;
     let mut cleared = 0_usize;
     for object in all(&connection).await? {
-        let ticket: Ticket = serde_json::from_value(object.clone()).unwrap_or_else(|_| Ticket::new("", TicketSpec::default()));
+        let ticket: Ticket =
+            serde_json::from_value(object.clone()).unwrap_or_else(|_| Ticket::new("", TicketSpec::default()));
         if !ticket.status.as_ref().is_some_and(|status| status.phase.is_terminal()) {
             continue;
         }
@@ -302,14 +307,28 @@ mod tests {
     #[test]
     fn options_become_a_ticket() {
         let Verb::Add(args) = parsed(&[
-            "add", "Add avatars", "-p", "high", "--depends-on", "T-7", "-D", "Round.", "--lock", "ui", "--id", "T-8",
+            "add",
+            "Add avatars",
+            "-p",
+            "high",
+            "--depends-on",
+            "T-7",
+            "-D",
+            "Round.",
+            "--lock",
+            "ui",
+            "--id",
+            "T-8",
         ]) else {
             panic!()
         };
         let ticket = ticket(args).unwrap();
         assert_eq!(ticket.metadata.name.as_deref(), Some("t-8"));
         assert_eq!((ticket.spec.priority, &ticket.spec.depends_on[..]), (2, &["t-7".to_owned()][..]));
-        assert_eq!((ticket.spec.description.as_str(), &ticket.spec.locks[..]), ("Round.", &["ui".to_owned()][..]));
+        assert_eq!(
+            (ticket.spec.description.as_str(), &ticket.spec.locks[..]),
+            ("Round.", &["ui".to_owned()][..])
+        );
         let Verb::Add(args) = parsed(&["add", "  "]) else { panic!() };
         assert!(super::ticket(args).unwrap_err().causes[0].starts_with("title: "));
     }
@@ -322,7 +341,9 @@ mod tests {
         };
         let lists = ["--ready", "--in-progress", "--blocked", "--done"].map(list);
         use TicketPhase::*;
-        for phase in [Waiting, Ready, Working, Checking, Reviewing, Approved, Merging, Merged, Failed, Cancelled] {
+        for phase in
+            [Waiting, Ready, Working, Checking, Reviewing, Approved, Merging, Merged, Failed, Cancelled]
+        {
             assert_eq!(lists.iter().filter(|list| list.shows(phase)).count(), 1, "{phase:?}");
         }
         assert!(Line::try_parse_from(["ticket", "list", "--ready", "--done"]).is_err());

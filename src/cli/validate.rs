@@ -39,7 +39,9 @@ pub(crate) fn run(_: &Globals, args: &ValidateArgs) -> Result {
         if !plain_tickets::is_ticket(&desired.object) {
             continue;
         }
-        for on in desired.object["spec"]["dependsOn"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for on in
+            desired.object["spec"]["dependsOn"].as_array().into_iter().flatten().filter_map(Value::as_str)
+        {
             if !names.contains(&on) {
                 let name = text(&desired.object, "/metadata/name");
                 note(&format!("note: ticket {name} depends on {on}, which is not in these files"));
