@@ -144,7 +144,7 @@ fn amp_goes_on_over_a_killed_master_and_is_not_left_waiting_for_a_sign_in() {
     assert_eq!(args(&sandbox, "work").trim(), "-x --stream-json-thinking --dangerously-allow-all");
 
     apply(&sandbox, &[with_backend(shell_once("limit", ""), &sandbox, "amp", &[])]);
-    let failed = phase(&sandbox, "limit.prompt.0", "Failed");
+    let failed = phase(&sandbox, "limit.prompt.0", "Interrupted");
     assert_eq!(failed["reason"], "AuthenticationFailed", "{failed}");
     assert!(failed["error"].as_str().unwrap().contains("amp login"), "{failed}");
     let log = sandbox.run(["logs", "limit.prompt.0", "-o", "json"]).ok().stdout;
