@@ -68,6 +68,13 @@ impl State {
         self.revision.load(Ordering::Acquire)
     }
 
+    /// The newest revision that anybody can know of: a watcher may be given an event a moment before [`State::revision`]
+    /// says so, while the transaction is being published.
+    pub(crate) fn known(&self) -> u64 {
+        let _published = self.tables();
+        self.revision()
+    }
+
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         self.tables().get(&key.resource)?.objects.get(&key.place()).cloned()
     }

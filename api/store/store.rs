@@ -93,6 +93,12 @@ impl Store {
         self.shared().state.revision()
     }
 
+    /// The newest revision that anybody can have been told, by a watch too. Waits for a transaction that is just being
+    /// published.
+    pub fn known_revision(&self) -> u64 {
+        self.shared().state.known()
+    }
+
     /// Runs `work` against the newest proposed state, alone among all transactions, and answers when what
     /// it changed, or what it could have read, is durable. `work` must not block or use the store itself
     /// for writing. When the returned future is dropped the transaction still takes its course.

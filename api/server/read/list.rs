@@ -59,7 +59,7 @@ fn state(api: &Api, query: &Query, limit: Option<usize>) -> ApiResult<ListAt> {
         return Ok(ListAt { revision: Some(from.rv), after: Some(from.after), limit: None });
     }
     let newest = ListAt::default();
-    let current = api.store().revision();
+    let current = api.store().known_revision();
     match (version, how) {
         (None, "") | (Some(0), "" | "NotOlderThan") => Ok(newest),
         (None, _) => Err(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided")),

@@ -84,7 +84,7 @@ pub(crate) fn watch(
     let store = api.store();
     let current = store.revision();
     let from = version.filter(|version| *version > 0);
-    if let Some(asked) = from.filter(|asked| *asked > current) {
+    if let Some(asked) = from.filter(|asked| *asked > current && *asked > store.known_revision()) {
         // Nothing that this store ever answered: its client knows another store, or one that was lost.
         return Ok(expired(&format!("too large resource version: {asked} ({current})")));
     }
