@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::agents::list;
-use crate::support::claude::{ModelServer, claude_or_skip};
+use crate::support::claude::{ModelServer, claude_or_skip, within_reach};
 use crate::support::cli::Sandbox;
 use crate::support::master::{Master, object, wait_object};
 use crate::support::processes::with_environment;
@@ -34,13 +34,7 @@ fn the_real_claude_is_taken_over_in_the_middle_of_a_tool_and_after_its_end() {
     let scenarios: serde_json::Map<String, Value> =
         names.iter().map(|name| ((*name).to_owned(), scenario(name))).collect();
     let server = ModelServer::start(&python, &scenarios.into());
-    let bin = claude.parent().expect("a directory").to_owned();
-    let start = || {
-        Master::start_with(&sandbox, &["--backend", "claude"], |command| {
-            let path = std::env::var("PATH").unwrap_or_default();
-            command.env("PATH", format!("{}:{path}", bin.display())).env("IS_SANDBOX", "1");
-        })
-    };
+    let start = || Master::start_with(&sandbox, &["--backend", "claude"], within_reach(&claude));
     let mut master = start();
     let agents: Vec<Value> = names.map(|name| server.agent(name, &sandbox.work())).into();
     sandbox.write("a.json", &list(&agents));
@@ -121,13 +115,7 @@ fn a_message_reaches_the_turn_of_a_real_claude_that_was_taken_over() {
     let scenarios: serde_json::Map<String, Value> =
         names.iter().map(|name| ((*name).to_owned(), scenario(name))).collect();
     let server = ModelServer::start(&python, &scenarios.into());
-    let bin = claude.parent().expect("a directory").to_owned();
-    let start = || {
-        Master::start_with(&sandbox, &["--backend", "claude"], |command| {
-            let path = std::env::var("PATH").unwrap_or_default();
-            command.env("PATH", format!("{}:{path}", bin.display())).env("IS_SANDBOX", "1");
-        })
-    };
+    let start = || Master::start_with(&sandbox, &["--backend", "claude"], within_reach(&claude));
     let mut master = start();
     let agents: Vec<Value> = names.map(|name| server.agent(name, &sandbox.work())).into();
     sandbox.write("a.json", &list(&agents));

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::agents::list;
-use crate::support::claude::{ModelServer, claude_or_skip};
+use crate::support::claude::{ModelServer, claude_or_skip, within_reach};
 use crate::support::cli::{Sandbox, ran};
 use crate::support::master::{Master, objects, wait_object};
 use crate::support::skip::program_or_skip;
@@ -46,11 +46,7 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
         }),
     );
     let sandbox = Sandbox::new();
-    let bin = claude.parent().expect("a directory").to_owned();
-    let _master = Master::start_with(&sandbox, &["--backend", "claude"], |command| {
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{}:{path}", bin.display())).env("IS_SANDBOX", "1");
-    });
+    let _master = Master::start_with(&sandbox, &["--backend", "claude"], within_reach(&claude));
     let agents: Vec<Value> =
         ["text", "tool", "steered", "credit", "limit"].map(|name| server.agent(name, &sandbox.work())).into();
     sandbox.write("a.json", &list(&agents));

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::backend::noise::{spoilt, told};
 use crate::backend::recorded::Recorded;
 use crate::backend::replay::{Case, cases, exited, replay, replay_pieces, snapshot, story, usage, verdict};
 use gcluster_types::transcript::Entry;
@@ -198,55 +199,38 @@ fn large_and_broken_lines_are_taken() {
     assert!(verdict(&finished).starts_with("BackendExited"), "{}", verdict(&finished));
 }
 
-fn noise() -> impl Strategy<Value = Value> {
-    let word = prop_oneof![
-        Just("session/update"),
-        Just("session/request_permission"),
-        Just("fs/read_text_file"),
-        Just("plan"),
-        Just("tool_call"),
-        Just("agent_message_chunk"),
-        Just("end_turn"),
-        Just("s1"),
-        Just("message:a"),
-        Just("x"),
-    ];
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        (0..6_i64).prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        word.prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 24, 5, |inner| {
-        let key = prop_oneof![
-            Just("id"),
-            Just("method"),
-            Just("params"),
-            Just("result"),
-            Just("error"),
-            Just("update"),
-            Just("usage"),
-            Just("sessionUpdate"),
-            Just("content"),
-            Just("toolCallId"),
-            Just("status"),
-            Just("options"),
-            Just("entries"),
-            Just("stopReason"),
-            Just("inputTokens"),
-            Just("totalTokens"),
-            Just("sessionId"),
-        ];
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::vec((key, inner), 0..6).prop_map(|fields| fields
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect::<Value>()),
-        ]
-    })
-}
+/// What noise is made of.
+const WORDS: &[&str] = &[
+    "session/update",
+    "session/request_permission",
+    "fs/read_text_file",
+    "plan",
+    "tool_call",
+    "agent_message_chunk",
+    "end_turn",
+    "s1",
+    "message:a",
+    "x",
+];
+const KEYS: &[&str] = &[
+    "id",
+    "method",
+    "params",
+    "result",
+    "error",
+    "update",
+    "usage",
+    "sessionUpdate",
+    "content",
+    "toolCallId",
+    "status",
+    "options",
+    "entries",
+    "stopReason",
+    "inputTokens",
+    "totalTokens",
+    "sessionId",
+];
 
 fn entries(step: &Step) -> Vec<Entry> {
     let entries = step.events.iter().filter_map(|event| match event {
@@ -264,22 +248,10 @@ proptest! {
 
     #[test]
     fn any_cut_and_any_noise_give_the_same_records_however_the_bytes_come(
-        which in any::<prop::sample::Index>(),
-        noise in proptest::collection::vec((any::<prop::sample::Index>(), noise()), 0..4),
-        cut in any::<prop::sample::Index>(),
-        sizes in proptest::collection::vec(1..600_usize, 1..6),
+        spoilt in spoilt(WORDS, KEYS),
     ) {
-        let mut cases = cases("acp");
-        let case = cases.swap_remove(which.index(cases.len()));
-        let mut lines: Vec<String> = String::from_utf8(case.stdout.clone()).unwrap().lines().map(str::to_owned).collect();
-        for (at, value) in &noise {
-            lines.insert(at.index(lines.len() + 1), value.to_string());
-        }
-        let mut bytes = lines.join("\n").into_bytes();
-        bytes.truncate(cut.index(bytes.len() + 1));
-        let (whole, ended) = replay(stream(&case), &bytes, &case.exit);
-        let (pieces, again) = replay_pieces(stream(&case), &bytes, &sizes, &case.exit);
-        prop_assert_eq!(story(&whole, &ended), story(&pieces, &again));
+        let (whole, pieces) = told("acp", &spoilt, stream);
+        prop_assert_eq!(whole, pieces);
     }
 
     #[test]

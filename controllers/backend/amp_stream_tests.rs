@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::backend::noise::{spoilt, told};
 use crate::backend::replay::{cases, exited, replay, replay_pieces, snapshot, story, usage, verdict};
 
 #[test]
@@ -63,70 +64,32 @@ fn large_and_broken_lines_are_taken() {
     assert!(verdict(&finished).starts_with("BackendExited"), "{}", verdict(&finished));
 }
 
-fn noise() -> impl Strategy<Value = Value> {
-    let word = prop_oneof![
-        Just("system"),
-        Just("init"),
-        Just("assistant"),
-        Just("user"),
-        Just("result"),
-        Just("tool_use"),
-        Just("tool_result"),
-        Just("text"),
-        Just("thinking"),
-        Just("x"),
-    ];
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        word.prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 24, 5, |inner| {
-        let key = prop_oneof![
-            Just("type"),
-            Just("subtype"),
-            Just("message"),
-            Just("content"),
-            Just("usage"),
-            Just("id"),
-            Just("text"),
-            Just("input_tokens"),
-            Just("cache_read_input_tokens"),
-            Just("num_turns"),
-            Just("is_error"),
-            Just("result"),
-        ];
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::vec((key, inner), 0..6).prop_map(|fields| fields
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect::<Value>()),
-        ]
-    })
-}
+/// What noise is made of.
+const WORDS: &[&str] =
+    &["system", "init", "assistant", "user", "result", "tool_use", "tool_result", "text", "thinking", "x"];
+const KEYS: &[&str] = &[
+    "type",
+    "subtype",
+    "message",
+    "content",
+    "usage",
+    "id",
+    "text",
+    "input_tokens",
+    "cache_read_input_tokens",
+    "num_turns",
+    "is_error",
+    "result",
+];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn any_cut_and_any_noise_give_the_same_records_however_the_bytes_come(
-        which in any::<prop::sample::Index>(),
-        noise in proptest::collection::vec((any::<prop::sample::Index>(), noise()), 0..4),
-        cut in any::<prop::sample::Index>(),
-        sizes in proptest::collection::vec(1..600_usize, 1..6),
+        spoilt in spoilt(WORDS, KEYS),
     ) {
-        let mut cases = cases("amp");
-        let case = cases.swap_remove(which.index(cases.len()));
-        let mut lines: Vec<String> = String::from_utf8(case.stdout.clone()).unwrap().lines().map(str::to_owned).collect();
-        for (at, value) in &noise {
-            lines.insert(at.index(lines.len() + 1), value.to_string());
-        }
-        let mut bytes = lines.join("\n").into_bytes();
-        bytes.truncate(cut.index(bytes.len() + 1));
-        let (whole, ended) = replay(AmpStream::default(), &bytes, &case.exit);
-        let (pieces, again) = replay_pieces(AmpStream::default(), &bytes, &sizes, &case.exit);
-        prop_assert_eq!(story(&whole, &ended), story(&pieces, &again));
+        let (whole, pieces) = told("amp", &spoilt, |_| AmpStream::default());
+        prop_assert_eq!(whole, pieces);
     }
 }

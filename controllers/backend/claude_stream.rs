@@ -18,11 +18,12 @@ use super::claude_ending::{Hints, judge, rate_limit_reset, without_result};
 use super::claude_entry::{one_line, string, text_of, tool_result, tool_use};
 use super::claude_usage::UsageMeter;
 use super::drive::{Dialect, Exit, Step};
+use super::json_lines::JsonLines;
 use super::spool::Line;
 use super::{BackendEvent, Finished, Outcome, SteerMessage, SteerState};
 
-/// How many broken lines are quoted; more are only counted.
-const QUOTED: u64 = 3;
+/// What it is called in what people read.
+const CLAUDE: &str = "claude";
 
 /// The state of one run.
 #[derive(Default)]
@@ -35,9 +36,7 @@ pub(crate) struct ClaudeStream {
     earlier: BTreeMap<String, SteerMessage>,
     /// Messages that wait for the end of the turn that was interrupted for them.
     redirects: Vec<SteerMessage>,
-    lines: u64,
-    broken: u64,
-    unknown: BTreeMap<String, u64>,
+    lines: JsonLines,
     session: Option<(String, Option<String>)>,
     model: Option<String>,
     tools: HashSet<String>,
@@ -55,13 +54,13 @@ impl ClaudeStream {
     pub(crate) fn begin(prompt: &str) -> (ClaudeStream, String) {
         let prompt_id = Uuid::new_v4().to_string();
         let line = user_line(&prompt_id, &guarded(prompt));
-        (ClaudeStream { prompt_id, ..ClaudeStream::default() }, line)
+        (ClaudeStream { prompt_id, lines: JsonLines::of(CLAUDE), ..ClaudeStream::default() }, line)
     }
 
     /// A run that an earlier master began and handed messages to: which of them it has the output tells.
     pub(crate) fn resume(messages: Vec<SteerMessage>) -> ClaudeStream {
         let earlier = messages.into_iter().map(|message| (message.id.clone(), message)).collect();
-        ClaudeStream { earlier, ..ClaudeStream::default() }
+        ClaudeStream { earlier, lines: JsonLines::of(CLAUDE), ..ClaudeStream::default() }
     }
 
     fn event(&mut self, event: &Value, step: &mut Step) {
@@ -82,7 +81,7 @@ impl ClaudeStream {
             | "tool_use_summary"
             | "prompt_suggestion"
             | "control_cancel_request" => step.events.push(BackendEvent::Heartbeat),
-            other => self.skip(other, step),
+            other => self.lines.skip(other, step),
         }
     }
 
@@ -147,7 +146,7 @@ impl ClaudeStream {
             | "files_persisted"
             | "memory_recall"
             | "session_state_changed" => step.events.push(BackendEvent::Heartbeat),
-            other => self.skip(&format!("system/{other}"), step),
+            other => self.lines.skip(&format!("system/{other}"), step),
         }
     }
 
@@ -201,7 +200,7 @@ impl ClaudeStream {
                     }
                 }
                 Some(kind) if kind.ends_with("tool_result") => step.record(tool_result(block)),
-                other => self.skip(&format!("assistant/{}", other.unwrap_or_default()), step),
+                other => self.lines.skip(&format!("assistant/{}", other.unwrap_or_default()), step),
             }
         }
     }
@@ -284,44 +283,12 @@ impl ClaudeStream {
         self.steering.insert(message.id.clone(), message);
         line
     }
-
-    /// Counts what is not known and says so once.
-    fn skip(&mut self, kind: &str, step: &mut Step) {
-        let count = self.unknown.entry(kind.to_owned()).or_default();
-        *count += 1;
-        if *count == 1 {
-            step.notice(format!(
-                "claude sent {kind:?}, which this version of gcluster does not know; it is skipped"
-            ));
-        }
-    }
-
-    fn broken(&mut self, what: String, step: &mut Step) {
-        self.broken += 1;
-        if self.broken <= QUOTED {
-            step.notice(what);
-        }
-    }
 }
 
 impl Dialect for ClaudeStream {
     fn line(&mut self, line: Line, step: &mut Step) {
-        let bytes = match line {
-            Line::Whole(bytes) => bytes,
-            Line::TooLong(length) => {
-                return self.broken(format!("a line of {length} bytes is too long and was skipped"), step);
-            }
-        };
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return;
-        }
-        self.lines += 1;
-        match serde_json::from_str::<Value>(&String::from_utf8_lossy(&bytes)) {
-            Ok(event) if event.is_object() => self.event(&event, step),
-            _ => {
-                let text = one_line(&String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]), 200);
-                self.broken(format!("claude wrote a line that is no JSON object: {text}"), step);
-            }
+        if let Some(event) = self.lines.object(line, step) {
+            self.event(&event, step);
         }
     }
 
@@ -351,21 +318,10 @@ impl Dialect for ClaudeStream {
         if let Some(tokens) = self.usage.unreported() {
             step.events.push(BackendEvent::Usage { tokens, cost_usd: None });
         }
-        let repeated: Vec<String> = self
-            .unknown
-            .iter()
-            .filter(|(_, count)| **count > 1)
-            .map(|(kind, count)| format!("{kind:?} {count} times"))
-            .collect();
-        if !repeated.is_empty() {
-            step.notice(format!("skipped: {}", repeated.join(", ")));
-        }
-        if self.broken > QUOTED {
-            step.notice(format!("{} lines of claude could not be read", self.broken));
-        }
+        self.lines.summary(step);
         let outcome = match self.last_result.take() {
             Some(result) => judge(&result, &self.hints),
-            None => without_result(exit, self.lines),
+            None => without_result(exit, self.lines.read),
         };
         let outcome = match outcome {
             Outcome::Interrupted { .. } if exit.stopped => {
@@ -375,7 +331,7 @@ impl Dialect for ClaudeStream {
             Outcome::Succeeded { .. }
                 if !self.turn_over && !exit.status.is_some_and(|status| status.success()) =>
             {
-                without_result(exit, self.lines)
+                without_result(exit, self.lines.read)
             }
             outcome => outcome,
         };

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::backend::noise::{spoilt, told};
 use crate::backend::replay::{Case, cases, exited, replay, replay_pieces, snapshot, story, usage, verdict};
 
 fn stream(case: &Case) -> CodexStream {
@@ -178,70 +179,42 @@ fn large_and_broken_lines_are_taken() {
     assert!(verdict(&finished).starts_with("BackendExited"), "{}", verdict(&finished));
 }
 
-fn value() -> impl Strategy<Value = Value> {
-    let word = prop_oneof![
-        Just("thread.started"),
-        Just("turn.started"),
-        Just("turn.completed"),
-        Just("turn.failed"),
-        Just("error"),
-        Just("item.started"),
-        Just("item.completed"),
-        Just("agent_message"),
-        Just("command_execution"),
-        Just("x"),
-    ];
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        word.prop_map(Value::from),
-    ];
-    leaf.prop_recursive(3, 20, 5, |inner| {
-        let key = prop_oneof![
-            Just("type"),
-            Just("item"),
-            Just("id"),
-            Just("text"),
-            Just("usage"),
-            Just("error"),
-            Just("message"),
-            Just("input_tokens"),
-            Just("cached_input_tokens"),
-            Just("changes"),
-            Just("items"),
-            Just("thread_id"),
-        ];
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::vec((key, inner), 0..6).prop_map(|fields| fields
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect::<Value>()),
-        ]
-    })
-}
+/// What noise is made of.
+const WORDS: &[&str] = &[
+    "thread.started",
+    "turn.started",
+    "turn.completed",
+    "turn.failed",
+    "error",
+    "item.started",
+    "item.completed",
+    "agent_message",
+    "command_execution",
+    "x",
+];
+const KEYS: &[&str] = &[
+    "type",
+    "item",
+    "id",
+    "text",
+    "usage",
+    "error",
+    "message",
+    "input_tokens",
+    "cached_input_tokens",
+    "changes",
+    "items",
+    "thread_id",
+];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn any_cut_and_any_noise_give_the_same_records_however_the_bytes_come(
-        which in any::<prop::sample::Index>(),
-        noise in proptest::collection::vec((any::<prop::sample::Index>(), value()), 0..4),
-        cut in any::<prop::sample::Index>(),
-        sizes in proptest::collection::vec(1..600_usize, 1..6),
+        spoilt in spoilt(WORDS, KEYS),
     ) {
-        let mut cases = cases("codex");
-        let case = cases.swap_remove(which.index(cases.len()));
-        let mut lines: Vec<String> = String::from_utf8(case.stdout.clone()).unwrap().lines().map(str::to_owned).collect();
-        for (at, value) in &noise {
-            lines.insert(at.index(lines.len() + 1), value.to_string());
-        }
-        let mut bytes = lines.join("\n").into_bytes();
-        bytes.truncate(cut.index(bytes.len() + 1));
-        let (whole, ended) = replay(stream(&case), &bytes, &case.exit);
-        let (pieces, again) = replay_pieces(stream(&case), &bytes, &sizes, &case.exit);
-        prop_assert_eq!(story(&whole, &ended), story(&pieces, &again));
+        let (whole, pieces) = told("codex", &spoilt, stream);
+        prop_assert_eq!(whole, pieces);
     }
 }

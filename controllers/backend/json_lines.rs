@@ -20,6 +20,12 @@ pub(crate) struct JsonLines {
     unknown: BTreeMap<String, u64>,
 }
 
+impl Default for JsonLines {
+    fn default() -> Self {
+        JsonLines::of("the program")
+    }
+}
+
 impl JsonLines {
     /// Of a program with this name.
     pub(crate) fn of(program: &'static str) -> JsonLines {

@@ -53,6 +53,8 @@ mod adopted_tests;
 #[cfg(test)]
 mod claude_real_tests;
 #[cfg(test)]
+mod noise;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod tests;

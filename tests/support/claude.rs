@@ -39,6 +39,15 @@ pub(crate) fn claude_or_skip(test: &str) -> Option<PathBuf> {
     Some(claude)
 }
 
+/// Puts the CLI into the reach of a master. As root it runs without asking only where it is told that this is a sandbox.
+pub(crate) fn within_reach(claude: &Path) -> impl Fn(&mut Command) + use<> {
+    let bin = claude.parent().expect("a directory").to_owned();
+    move |command| {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", bin.display())).env("IS_SANDBOX", "1");
+    }
+}
+
 /// The scripted model server in `tests/fake_messages_api`.
 pub(crate) struct ModelServer {
     child: Child,
