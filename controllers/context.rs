@@ -72,6 +72,8 @@ pub struct Config {
     pub default_backend: String,
     /// Directory below which each run has one of its own.
     pub runs_dir: PathBuf,
+    /// Directory with the hubs of repositories, workspaces, results of checks and metrics.
+    pub data_dir: PathBuf,
     /// Where agents without `spec.workingDirectory` run.
     pub default_directory: PathBuf,
     /// Iterations that run at once, of all agents.
@@ -119,7 +121,9 @@ impl Config {
     /// The defaults, with the files of runs below `runs_dir`.
     pub fn new(default_backend: impl Into<String>, runs_dir: impl Into<PathBuf>) -> Self {
         let runs_dir = runs_dir.into();
+        let data_dir = runs_dir.parent().map(PathBuf::from).unwrap_or_else(|| runs_dir.clone());
         Self {
+            data_dir,
             default_backend: default_backend.into(),
             default_directory: PathBuf::from("/"),
             runs_dir,

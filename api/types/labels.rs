@@ -14,6 +14,24 @@ pub const CHANGED_AT: &str = "gcluster.dev/changed-at";
 /// On Agents, and from there on their revisions, as an annotation: why it was changed, in a person's words.
 pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
+/// On Agents, Workspaces, Checks, Reviews, Merges and Leases that serve a ticket: the name of the Ticket.
+pub const TICKET: &str = "gcluster.dev/ticket";
+/// On Agents that serve a ticket: `worker` or `reviewer`.
+pub const ROLE: &str = "gcluster.dev/role";
+/// On Workspaces and on the Agents of workers: the name of the WorkerPool.
+pub const POOL: &str = "gcluster.dev/pool";
+/// On Leases that are locks, and as an annotation the lock's name as its author wrote it.
+pub const LOCK: &str = "gcluster.dev/lock";
+
+/// Keeps a deleted Workspace until what is in it is salvaged.
+pub const WORKSPACE_FINALIZER: &str = "gcluster.dev/workspace";
+/// Keeps a deleted Ticket until it is written down for `gcluster undelete`.
+pub const TICKET_FINALIZER: &str = "gcluster.dev/ticket";
+/// Keeps a deleted Salvage until its hidden refs are gone.
+pub const SALVAGE_FINALIZER: &str = "gcluster.dev/salvage";
+/// Keeps a deleted Repository until its workspaces are gone.
+pub const REPOSITORY_FINALIZER: &str = "gcluster.dev/repository";
+
 /// Keeps a deleted Agent until the executor has ended its processes.
 pub const EXECUTOR_FINALIZER: &str = "gcluster.dev/executor";
 
@@ -37,6 +55,20 @@ pub const MANAGER_REVISION: &str = "gcluster-revision";
 pub const MANAGER_EXECUTOR: &str = "gcluster-executor";
 /// Field manager of the ticket controller.
 pub const MANAGER_TICKETS: &str = "gcluster-tickets";
+/// Field manager of the repository controller.
+pub const MANAGER_REPOSITORIES: &str = "gcluster-repositories";
+/// Field manager of the workspace controller.
+pub const MANAGER_WORKSPACES: &str = "gcluster-workspaces";
+/// Field manager of the check controller.
+pub const MANAGER_CHECKS: &str = "gcluster-checks";
+/// Field manager of the review controller.
+pub const MANAGER_REVIEWS: &str = "gcluster-reviews";
+/// Field manager of the merge controller.
+pub const MANAGER_MERGES: &str = "gcluster-merges";
+/// Field manager of the conflict forecast.
+pub const MANAGER_FORECAST: &str = "gcluster-forecast";
+/// Field manager of the backlog folder.
+pub const MANAGER_BACKLOG: &str = "gcluster-backlog";
 /// Field manager of the collector.
 pub const MANAGER_COLLECTOR: &str = "gcluster-collector";
 

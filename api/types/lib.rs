@@ -19,7 +19,13 @@ pub mod transcript;
 
 pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
 pub use kinds::budget::{Budget, BudgetSpec, BudgetStatus, ClusterBudget, ClusterBudgetSpec};
+pub use kinds::check::{Check, CheckSpec, CheckStatus};
 pub use kinds::iteration::{Iteration, IterationSpec, IterationStatus};
+pub use kinds::merge::{Merge, MergeSpec, MergeStatus};
 pub use kinds::message::{Message, MessageSpec, MessageStatus};
+pub use kinds::repository::{Repository, RepositorySpec, RepositoryStatus};
+pub use kinds::review::{Review, ReviewSpec, ReviewStatus};
 pub use kinds::revision::{AgentRevision, AgentRevisionSpec};
 pub use kinds::ticket::{Ticket, TicketSpec, TicketStatus};
+pub use kinds::worker_pool::{WorkerPool, WorkerPoolSpec, WorkerPoolStatus};
+pub use kinds::workspace::{Salvage, SalvageSpec, Workspace, WorkspaceSpec, WorkspaceStatus};

@@ -2,11 +2,17 @@
 
 pub mod agent;
 pub mod budget;
+pub mod check;
 pub mod iteration;
+pub mod merge;
 pub mod message;
 pub mod provider;
+pub mod repository;
+pub mod review;
 pub mod revision;
 pub mod ticket;
+pub mod worker_pool;
+pub mod workspace;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -26,6 +32,13 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         budget::Budget::crd(),
         budget::ClusterBudget::crd(),
         ticket::Ticket::crd(),
+        worker_pool::WorkerPool::crd(),
+        repository::Repository::crd(),
+        workspace::Workspace::crd(),
+        workspace::Salvage::crd(),
+        check::Check::crd(),
+        review::Review::crd(),
+        merge::Merge::crd(),
     ];
     all.map(with_shared_conditions).into()
 }
@@ -58,7 +71,9 @@ mod tests {
             let version = &crd.spec.versions[0];
             assert_eq!(crd.spec.group, GROUP);
             assert_eq!(version.name, VERSION);
-            assert!(version.subresources.is_some(), "{}", crd.spec.names.kind);
+            // What is salvaged does not change.
+            let has_status = crd.spec.names.kind != "Salvage";
+            assert_eq!(version.subresources.is_some(), has_status, "{}", crd.spec.names.kind);
             assert!(version.additional_printer_columns.is_some(), "{}", crd.spec.names.kind);
         }
     }

@@ -1,0 +1,20 @@
+//! Git, as a program: worktrees, hooks and `merge-tree` are only there.
+//!
+//! ```text
+//! Git::new(dir).run(["rev-parse", "HEAD"]) ─▶ git, without the user's settings for people ─▶ text | Error with what git said
+//! ```
+//!
+//! One file each for what is done often. Nothing here knows objects or the API.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod error;
+mod program;
+mod version;
+
+pub use error::Error;
+pub use program::{Git, Output};
+pub use version::{MINIMUM, Version, version};
+
+/// What git does or why it did not.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
