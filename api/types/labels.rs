@@ -23,6 +23,11 @@ pub const POOL: &str = "gcluster.dev/pool";
 /// On Leases that are locks, and as an annotation the lock's name as its author wrote it.
 pub const LOCK: &str = "gcluster.dev/lock";
 
+/// On Tickets of the backlog folder, as an annotation: the name of their file.
+pub const BACKLOG_FILE: &str = "gcluster.dev/backlog-file";
+/// On Tickets of the backlog folder, as an annotation: digest of the spec that the file said.
+pub const BACKLOG_DIGEST: &str = "gcluster.dev/backlog-digest";
+
 /// Keeps a deleted Workspace until what is in it is salvaged.
 pub const WORKSPACE_FINALIZER: &str = "gcluster.dev/workspace";
 /// Keeps a deleted Ticket until it is written down for `gcluster undelete`.

@@ -54,6 +54,13 @@ pub struct RepositorySpec {
     #[serde(default, rename = "minFreeMiB", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub min_free_mib: Option<i64>,
+    /// Folder whose files become tickets, absolute or relative to `path`. Default `.gcluster/backlog`, where that exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub backlog: Option<String>,
+    /// Worker pool of those tickets of the folder that name none. Default: any pool with this repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog_pool: Option<String>,
     /// Size of all workspaces of the repository together, in MiB, above which no new one is made. Default: any.
     #[serde(default, rename = "maxWorkspacesMiB", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
