@@ -9,11 +9,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod error;
+pub mod hub;
 mod program;
+mod source;
+#[cfg(test)]
+mod testing;
 mod version;
 
 pub use error::Error;
+pub use hub::Hub;
 pub use program::{Git, Output};
+pub use source::{Source, Tip, Unusable};
 pub use version::{MINIMUM, Version, version};
 
 /// What git does or why it did not.

@@ -135,7 +135,11 @@ impl Git {
         let mut command = Command::new("git");
         // A surrounding git, such as a hook that calls this program, says where its repository is.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("GIT_") {
+            let name_text = name.to_string_lossy();
+            // How to reach other machines is the user's own setting.
+            let reaches =
+                ["GIT_SSH", "GIT_SSL", "GIT_ASKPASS", "GIT_PROXY"].iter().any(|p| name_text.starts_with(p));
+            if name_text.starts_with("GIT_") && !reaches {
                 command.env_remove(name);
             }
         }
