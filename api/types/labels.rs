@@ -27,6 +27,9 @@ pub const LOCK: &str = "gcluster.dev/lock";
 pub const BACKLOG_FILE: &str = "gcluster.dev/backlog-file";
 /// On Tickets of the backlog folder, as an annotation: digest of the spec that the file said.
 pub const BACKLOG_DIGEST: &str = "gcluster.dev/backlog-digest";
+/// On Workspaces, as an annotation: a value that is new asks for an exact look at its files, which
+/// `status.observedRequest` answers.
+pub const OBSERVE: &str = "gcluster.dev/observe";
 
 /// Keeps a deleted Workspace until what is in it is salvaged.
 pub const WORKSPACE_FINALIZER: &str = "gcluster.dev/workspace";

@@ -8,16 +8,23 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod diff;
 mod error;
 pub mod hub;
+mod merged;
 mod program;
+#[cfg(test)]
+mod scratch;
 mod source;
 #[cfg(test)]
 mod testing;
 mod version;
+pub mod worktree;
 
+pub use diff::{Statistics, ahead, dirty, statistics};
 pub use error::Error;
 pub use hub::Hub;
+pub use merged::{Merged, merged};
 pub use program::{Git, Output};
 pub use source::{Source, Tip, Unusable};
 pub use version::{MINIMUM, Version, version};

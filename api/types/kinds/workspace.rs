@@ -127,7 +127,11 @@ pub struct WorkspaceStatus {
     /// When its files were last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<MicroTime>,
-    /// The same as facts of their own.
+    /// The value of the annotation `gcluster.dev/observe` that was last answered with an exact look at its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_request: Option<String>,
+    /// `Salvaged` (what is in it is kept; false says why it cannot be removed), `OnBranch` (false while HEAD is not its
+    /// branch).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
@@ -249,4 +253,13 @@ pub struct Snapshot {
     /// Commit from which the branch began.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub start: String,
+    /// Paths that git cannot hold, such as repositories inside the worktree: they are kept as files below `folder`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<String>,
+    /// Absolute path of the folder in which they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Ignored files and folders that were there and are not kept.
+    #[serde(default)]
+    pub ignored: i64,
 }
