@@ -30,6 +30,8 @@ pub const BACKLOG_DIGEST: &str = "gcluster.dev/backlog-digest";
 /// On Workspaces, as an annotation: a value that is new asks for an exact look at its files, which
 /// `status.observedRequest` answers.
 pub const OBSERVE: &str = "gcluster.dev/observe";
+/// On Agents, as an annotation: they are paused because their ticket is held.
+pub const HELD: &str = "gcluster.dev/held";
 
 /// Keeps a deleted Workspace until what is in it is salvaged.
 pub const WORKSPACE_FINALIZER: &str = "gcluster.dev/workspace";

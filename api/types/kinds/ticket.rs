@@ -263,6 +263,27 @@ pub struct TicketUsage {
     /// Tokens whose price is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpriced_tokens: Option<i64>,
+    /// The same of each agent, by its name; those that are gone included.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<String, AgentUsage>,
+}
+
+/// What one agent of a ticket has used up.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentUsage {
+    /// Iterations that ended.
+    #[serde(default)]
+    pub iterations: i64,
+    /// Tokens of all four kinds.
+    #[serde(default)]
+    pub tokens: i64,
+    /// US dollars, as its backend reports them.
+    #[serde(default, rename = "costUSD")]
+    pub cost_usd: f64,
+    /// Tokens whose price is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpriced_tokens: Option<i64>,
 }
 
 /// Where a ticket stands.
