@@ -3,6 +3,7 @@
 //! ```text
 //! Agent ──revision──▶ AgentRevision ──executor──▶ Iteration ──backend──▶ transcript
 //!            tickets: what each ticket waits for
+//!            workspaces: the worktrees in which tickets are worked on
 //!                      collector: what nobody owns or needs any more
 //!                      persistence: the one loop under the API (state to disk)
 //! ```
@@ -24,6 +25,7 @@ pub mod persistence;
 pub mod report;
 pub mod revision;
 pub mod tickets;
+pub mod workspaces;
 
 mod run;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::agents::Agents;
 use crate::executor::{Executor, iterations, messages};
-use crate::{Context, collector, revision, tickets};
+use crate::{Context, collector, revision, tickets, workspaces};
 
 /// Longest time that recording the end of all iterations takes, beyond the grace of their programs.
 const RECORDING: Duration = Duration::from_secs(3);
@@ -23,7 +23,8 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             revision::run(ctx.clone(), &agents, iterations.clone()),
             executor.run(),
             collector::run(ctx.clone(), &agents, iterations, messages),
-            tickets::run(ctx.clone())
+            tickets::run(ctx.clone()),
+            workspaces::run(ctx.clone())
         );
     };
     tokio::select! {

@@ -58,16 +58,19 @@ pub fn find(hub: &Path, path: &Path) -> Found {
         Some(record) => {
             let text = fs::read_to_string(path.join(".git")).unwrap_or_default();
             let named = text.trim().strip_prefix("gitdir:").map(|named| path.join(named.trim()));
-            // What git was killed over has this lock.
-            let lock = fs::read_to_string(record.join("locked")).unwrap_or_default();
             let same = named.is_some_and(|named| is_same(&named, &record));
-            if same && lock.trim() != "initializing" && record.join("HEAD").is_file() {
+            if same && !is_half_made(&record) && record.join("HEAD").is_file() {
                 Found::Whole { record }
             } else {
                 Found::Broken { record: Some(record) }
             }
         }
     }
+}
+
+/// Whether git was killed over making the worktree of a record: nobody has worked in it.
+pub fn is_half_made(record: &Path) -> bool {
+    fs::read_to_string(record.join("locked")).is_ok_and(|lock| lock.trim() == "initializing")
 }
 
 /// The record of the worktree at `path`, whether that is there or not.

@@ -1,0 +1,153 @@
+//! Making the worktrees of a workspace, all or none.
+//!
+//! ```text
+//! marker ─▶ a worktree of each hub ─▶ marker gone
+//! ```
+//! Where the marker is found, what is there is half made and is taken away; where it is not, what is there is somebody's
+//! work and is used as it is.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use gcluster_git::worktree::{self, Found};
+
+use super::place::Place;
+use super::repositories::Source;
+use super::trouble::{Result, Trouble};
+
+/// What is there of all worktrees together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// All of them, whole.
+    Whole,
+    /// None, and nothing else either.
+    Nothing,
+    /// Some are missing or damaged.
+    Damaged(Vec<String>),
+}
+
+/// Looks for the worktrees.
+pub(super) fn presence(place: &Place, sources: &[Source]) -> Presence {
+    let pairs = place.worktrees();
+    let found: Vec<(&str, Found)> = sources
+        .iter()
+        .zip(&pairs)
+        .map(|(source, (_, path))| (source.name.as_str(), worktree::find(&source.hub, path)))
+        .collect();
+    if !found.is_empty() && found.iter().all(|(_, found)| matches!(found, Found::Whole { .. })) {
+        return Presence::Whole;
+    }
+    if found.iter().all(|(_, found)| *found == Found::Nothing) && is_empty(&place.folder()) {
+        return Presence::Nothing;
+    }
+    let damaged = found.iter().filter(|(_, found)| !matches!(found, Found::Whole { .. }));
+    Presence::Damaged(damaged.map(|(name, _)| (*name).to_owned()).collect())
+}
+
+/// Makes all worktrees with `branch` checked out. What an earlier master has begun is taken away first.
+pub(super) async fn make(place: &Place, sources: &[Source], uid: &str, branch: &str) -> Result<()> {
+    take_away_half_made(place, sources).await?;
+    let mut whole = 0;
+    let mut missing = Vec::new();
+    for (source, (_, path)) in sources.iter().zip(place.worktrees()) {
+        match mended(source, &path).await? {
+            Found::Whole { .. } => whole += 1,
+            Found::Nothing | Found::FolderGone { .. } => missing.push((source, path)),
+            Found::Broken { .. } => {
+                return Err(Trouble::wait(
+                    "FolderOccupied",
+                    format!(
+                        "{} is there and is no worktree of {}: look what it holds and move it away",
+                        path.display(),
+                        source.name
+                    ),
+                ));
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // Beside a worktree in which somebody has worked, nothing may be taken away.
+    if whole == 0 {
+        begin(place, uid)?;
+    }
+    for (source, path) in missing {
+        let git = source.git();
+        if worktree::tip(&git, branch).await?.is_none()
+            && worktree::commit(&git, &source.start).await?.is_none()
+        {
+            return Err(Trouble::wait(
+                "StartMissing",
+                format!("{} has no branch or commit {} to begin at", source.name, source.start),
+            ));
+        }
+        worktree::add(&git, &path, branch, &source.start).await?;
+    }
+    done(place)
+}
+
+/// What is there of a worktree after what can be mended was.
+async fn mended(source: &Source, path: &Path) -> Result<Found> {
+    let found = worktree::find(&source.hub, path);
+    match &found {
+        Found::Broken { record: Some(record) } if worktree::is_half_made(record) => {
+            worktree::remove(&source.git(), path).await?;
+        }
+        Found::Broken { record: Some(_) } => worktree::repair(&source.git()).await?,
+        Found::FolderGone { .. } => worktree::remove(&source.git(), path).await?,
+        // An empty folder is nobody's.
+        Found::Broken { record: None } if is_empty(path) => {
+            fs::remove_dir(path).map_err(Trouble::io(format!("remove {}", path.display())))?;
+        }
+        _ => return Ok(found),
+    }
+    Ok(worktree::find(&source.hub, path))
+}
+
+/// Takes away what was made while the marker was there.
+pub(super) async fn take_away_half_made(place: &Place, sources: &[Source]) -> Result<()> {
+    if !place.making().exists() {
+        return Ok(());
+    }
+    for (source, (_, path)) in sources.iter().zip(place.worktrees()) {
+        worktree::remove(&source.git(), &path).await?;
+    }
+    let folder = place.folder();
+    worktree::delete(&folder).map_err(Trouble::io(format!("remove {}", folder.display())))?;
+    done(place)
+}
+
+fn begin(place: &Place, uid: &str) -> Result<()> {
+    let write = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&place.parent)?;
+        let mut marker = File::create(place.making())?;
+        marker.write_all(uid.as_bytes())?;
+        marker.sync_all()?;
+        File::open(&place.parent)?.sync_all()?;
+        if place.worktrees().len() > 1 {
+            fs::create_dir_all(place.folder())?;
+        }
+        Ok(())
+    };
+    write().map_err(Trouble::io(format!("begin {}", place.folder().display())))
+}
+
+pub(super) fn done(place: &Place) -> Result<()> {
+    match fs::remove_file(place.making()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Trouble::io(format!("remove {}", place.making().display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether nothing is at a path, or a folder with nothing in it.
+fn is_empty(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
