@@ -15,12 +15,14 @@
 
 mod agents;
 pub mod backend;
+pub mod checks;
 pub mod collector;
 pub mod context;
 mod control_loop;
 pub mod error;
 pub mod executor;
 pub mod informer;
+mod mirror;
 pub mod persistence;
 pub mod report;
 pub mod revision;
@@ -30,6 +32,8 @@ pub mod workspaces;
 mod run;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod testing_git;
 
 pub use context::{Access, Config, Context, new_salt};
 pub use run::run;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::agents::Agents;
+use crate::checks::Checks;
 use crate::executor::{Executor, iterations, messages};
 use crate::{Context, collector, revision, tickets, workspaces};
 
@@ -16,6 +17,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
     let iterations = iterations();
     let messages = messages();
     let executor = Executor::new(ctx.clone(), agents.clone(), iterations.clone(), messages.clone());
+    let checks = Checks::new(ctx.clone());
     let limit = ctx.config.shutdown_grace + RECORDING;
     let loops = async {
         tokio::join!(
@@ -24,12 +26,13 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             executor.run(),
             collector::run(ctx.clone(), &agents, iterations, messages),
             tickets::run(ctx.clone()),
-            workspaces::run(ctx.clone())
+            workspaces::run(ctx.clone()),
+            checks.run(),
         );
     };
     tokio::select! {
         () = loops => tracing::error!("the controllers ended by themselves"),
         () = shutdown => {}
     }
-    executor.close(limit).await;
+    tokio::join!(executor.close(limit), checks.close(limit));
 }

@@ -138,7 +138,7 @@ pub(crate) fn find_program(name: &OsStr, working_directory: Option<&Path>) -> Op
 }
 
 /// Variables that are about the master or about an agent that it runs inside, never about the new program.
-fn is_private(name: &OsStr) -> bool {
+pub(crate) fn is_private(name: &OsStr) -> bool {
     const NESTING: [&str; 12] = [
         "AI_AGENT",
         "CLAUDECODE",
@@ -156,7 +156,7 @@ fn is_private(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| NESTING.contains(&name) || name.starts_with("GCLUSTER_"))
 }
 
-fn check_working_directory(path: &Path) -> Result<(), StartError> {
+pub(crate) fn check_working_directory(path: &Path) -> Result<(), StartError> {
     let why = match fs::metadata(path) {
         Ok(meta) if meta.is_dir() && path.is_absolute() => return Ok(()),
         Ok(meta) if meta.is_dir() => "it is no absolute path".to_owned(),
@@ -167,7 +167,7 @@ fn check_working_directory(path: &Path) -> Result<(), StartError> {
     Err(StartError::WorkingDirectory { path: path.to_owned(), why })
 }
 
-fn make_run_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn make_run_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }
@@ -204,7 +204,7 @@ fn open_input(dir: &Path, input: Input) -> io::Result<(Stdio, Option<InputLines>
 
 /// A program that was written a moment ago may still be open for writing in a child of another thread that
 /// is about to exec; that passes.
-async fn spawn_patiently(command: &mut tokio::process::Command) -> io::Result<Child> {
+pub(crate) async fn spawn_patiently(command: &mut tokio::process::Command) -> io::Result<Child> {
     for _ in 0..50 {
         match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
@@ -216,7 +216,7 @@ async fn spawn_patiently(command: &mut tokio::process::Command) -> io::Result<Ch
     command.spawn()
 }
 
-fn io_error(step: String) -> impl FnOnce(io::Error) -> StartError {
+pub(crate) fn io_error(step: String) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Io { step, source }
 }
 

@@ -10,6 +10,7 @@
 
 mod diff;
 mod error;
+mod export;
 pub mod hub;
 mod merged;
 mod program;
@@ -18,11 +19,14 @@ mod scratch;
 mod source;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod testing_bare;
 mod version;
 pub mod worktree;
 
 pub use diff::{Statistics, ahead, dirty, statistics};
 pub use error::Error;
+pub use export::{export, has_commit};
 pub use hub::Hub;
 pub use merged::{Merged, merged};
 pub use program::{Git, Output};
