@@ -3,6 +3,7 @@
 //! ```text
 //! Agent ──revision──▶ AgentRevision ──executor──▶ Iteration ──backend──▶ transcript
 //!            tickets: what each ticket waits for
+//!            repositories: the hub of each repository, its hooks and its pushes
 //!            workspaces: the worktrees in which tickets are worked on
 //!                      collector: what nobody owns or needs any more
 //!                      persistence: the one loop under the API (state to disk)
@@ -25,6 +26,7 @@ pub mod informer;
 mod mirror;
 pub mod persistence;
 pub mod report;
+pub mod repositories;
 pub mod revision;
 pub mod tickets;
 pub mod workspaces;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::agents::Agents;
 use crate::checks::Checks;
 use crate::executor::{Executor, iterations, messages};
-use crate::{Context, collector, revision, tickets, workspaces};
+use crate::{Context, collector, repositories, revision, tickets, workspaces};
 
 /// Longest time that recording the end of all iterations takes, beyond the grace of their programs.
 const RECORDING: Duration = Duration::from_secs(3);
@@ -28,6 +28,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             tickets::run(ctx.clone()),
             workspaces::run(ctx.clone()),
             checks.run(),
+            repositories::run(ctx.clone()),
         );
     };
     tokio::select! {
