@@ -1,6 +1,7 @@
 //! Asking the master for something, each in one request that the command line could send too.
 
 use gcluster_types::kinds::agent::RunPolicy;
+use gcluster_types::kinds::ticket::{HumanVerdict, TicketState};
 use gcluster_types::labels::{MANAGER_RUN, MANAGER_STEER};
 use gcluster_types::sexpr::edit::laid_out;
 use gcluster_types::sexpr::print::print;
@@ -42,6 +43,14 @@ pub(crate) async fn perform(
             return edit(connection, agent, method.as_deref(), before, prompt).await;
         }
         Action::Rollback(key, revision) => roll_back(connection, key, revision).await,
+        Action::Decide { ticket, verdict, text } => decide(connection, ticket, *verdict, text).await,
+        Action::Want(ticket, state) => want(connection, ticket, *state).await,
+        Action::DeleteTicket(ticket) => {
+            let options =
+                json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+            let deleted = connection.delete(&object("tickets", ticket), &options).await;
+            deleted.map(|_| format!("{} is being deleted", ticket.name()))
+        }
     };
     done.map_err(|failure| refusal(&failure))
 }
@@ -77,6 +86,36 @@ async fn set_run(connection: &Connection, key: &Key, run: RunPolicy) -> Result<S
 
 async fn patch_run(connection: &Connection, key: &Key, patch: &Value) -> Result {
     let path = format!("{}{}", object("agents", key), query(&[("fieldManager", MANAGER_RUN)]));
+    connection.send(Method::PATCH, &path, MERGE, patch).await.map(|_| ())
+}
+
+/// A decision is one field that is replaced whole: nothing of an older one stays.
+async fn decide(connection: &Connection, key: &Key, verdict: HumanVerdict, text: &str) -> Result<String> {
+    let decision =
+        json!({"verdict": verdict, "text": text, "by": person(), "at": Timestamp::now().to_string()});
+    patch_ticket(connection, key, &json!({"spec": {"decision": decision}})).await?;
+    let word = match verdict {
+        HumanVerdict::Approve => "approved: its checks and the merge come next",
+        HumanVerdict::SendBack if text.is_empty() => "goes on",
+        HumanVerdict::SendBack => "sent back to its worker",
+        HumanVerdict::Stop => "is being stopped",
+    };
+    Ok(format!("{} {word}", key.name()))
+}
+
+async fn want(connection: &Connection, key: &Key, state: TicketState) -> Result<String> {
+    patch_ticket(connection, key, &json!({"spec": {"state": state}})).await?;
+    let word = match state {
+        TicketState::Open => "is open again",
+        TicketState::Held => "is held: z opens it again",
+        TicketState::Cancelled => "is cancelled",
+    };
+    Ok(format!("{} {word}", key.name()))
+}
+
+async fn patch_ticket(connection: &Connection, key: &Key, patch: &Value) -> Result {
+    let manager = config::manager(MANAGER_STEER);
+    let path = format!("{}{}", object("tickets", key), query(&[("fieldManager", &manager)]));
     connection.send(Method::PATCH, &path, MERGE, patch).await.map(|_| ())
 }
 
@@ -191,6 +230,16 @@ pub(crate) async fn fetch(connection: &Connection, fetch: &Fetch) -> Result<(Str
                 .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", key.name())))?;
             let around = render::agent::Around { active: &active, events: &events, now: Timestamp::now() };
             Ok((format!("agent/{}", key.name()), render::agent::describe(&agent, around)))
+        }
+        Fetch::DescribeTicket(key) => {
+            let ticket = connection.get(&object("tickets", key), JSON).await?;
+            let about = format!("involvedObject.name={},involvedObject.kind=Ticket", key.name());
+            let namespace = escape(key.namespace());
+            let events =
+                format!("/api/v1/namespaces/{namespace}/events{}", query(&[("fieldSelector", &about)]));
+            let events = list(connection.get(&events, JSON).await?);
+            let text = render::revision::describe_any(&ticket, &events, Timestamp::now());
+            Ok((format!("ticket/{}", key.name()), text))
         }
         Fetch::DescribeIteration(key) => {
             let iteration = connection.get(&object("iterations", key), JSON).await?;

@@ -200,6 +200,8 @@ impl App {
             Effect::Mouse(take) => terminal::mouse(take),
             Effect::Bell => terminal::bell(),
             Effect::Redraw => self.redraw(),
+            Effect::Remember(panel) if self.connection.is_some() => super::start::remember(panel),
+            Effect::Remember(_) => {}
             Effect::Act(action) => {
                 let (connection, results) = (self.connection.clone(), self.results.clone());
                 tokio::spawn(async move {

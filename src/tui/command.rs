@@ -12,6 +12,10 @@ pub enum Command {
     Quit,
     /// The tree, with nothing hidden.
     Agents,
+    /// The tickets, with nothing hidden.
+    Tickets,
+    /// Go to a ticket.
+    Ticket(String),
     /// Another namespace; `None` for all.
     Namespace(Option<String>),
     /// Whether an agent should be at work; the selected one without a name.
@@ -51,6 +55,7 @@ pub enum Command {
 enum Takes {
     Nothing,
     Agent,
+    Ticket,
     Namespace,
     Theme,
     Sort,
@@ -77,6 +82,8 @@ const COMMANDS: &[(&[&str], Takes, &str)] = &[
     (&["start"], Takes::Agent, "let an agent work again"),
     (&["stop"], Takes::Agent, "end what runs, begin no new one"),
     (&["theme"], Takes::Theme, "dark, light, high-contrast or plain"),
+    (&["ticket"], Takes::Ticket, "select a ticket"),
+    (&["tickets", "tk"], Takes::Nothing, "all tickets"),
     (&["yaml"], Takes::Nothing, "as YAML"),
 ];
 
@@ -87,6 +94,7 @@ pub fn all() -> impl Iterator<Item = (String, &'static str)> {
         let argument = match takes {
             Takes::Nothing => "",
             Takes::Agent => " [AGENT]",
+            Takes::Ticket => " TICKET",
             Takes::Namespace => " NAME",
             Takes::Theme => " NAME",
             Takes::Sort => " BY",
@@ -110,6 +118,8 @@ pub fn parse(line: &str) -> Result<Command, String> {
     let word = argument.clone().unwrap_or_default();
     Ok(match known.0.first().copied().unwrap_or_default() {
         "agents" => Command::Agents,
+        "tickets" => Command::Tickets,
+        "ticket" => Command::Ticket(argument.ok_or(":ticket needs the id of a ticket")?),
         "bell" => Command::Bell,
         "delete" => Command::Delete(argument),
         "describe" => Command::Describe,
@@ -184,8 +194,13 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// What the line could become, whole lines; `agents` gives names of agents that begin with a text, `namespaces`
-/// the known namespaces.
-pub fn complete(line: &str, agents: impl Fn(&str) -> Vec<String>, namespaces: &[String]) -> Vec<String> {
+/// the known namespaces, `tickets` names of tickets.
+pub fn complete(
+    line: &str,
+    agents: impl Fn(&str) -> Vec<String>,
+    tickets: impl Fn(&str) -> Vec<String>,
+    namespaces: &[String],
+) -> Vec<String> {
     let Some((name, word)) = line.split_once(' ') else {
         let names = COMMANDS.iter().filter_map(|(names, takes, _)| {
             let name = names.iter().find(|known| known.starts_with(line))?;
@@ -200,6 +215,7 @@ pub fn complete(line: &str, agents: impl Fn(&str) -> Vec<String>, namespaces: &[
     let words = match takes {
         Takes::Nothing => Vec::new(),
         Takes::Agent => agents(word),
+        Takes::Ticket => tickets(word),
         Takes::Namespace => {
             let mut all: Vec<&str> = namespaces.iter().map(String::as_str).collect();
             all.push("all");
@@ -230,7 +246,7 @@ mod tests {
         assert_eq!(parse("puase"), Err("no command \"puase\": do you mean :pause?".into()));
         assert_eq!(parse("q now"), Err(":q takes nothing after it".into()));
         assert!(parse("st").is_err(), "start or stop");
-        for line in ["", "pause a b", "ns", "theme mauve", "sort", "go", "xyzzyxy"] {
+        for line in ["", "pause a b", "ns", "theme mauve", "sort", "go", "ticket", "xyzzyxy"] {
             assert!(parse(line).is_err(), "{line}");
         }
     }
@@ -244,11 +260,12 @@ mod tests {
                 .map(|n| (*n).to_owned())
                 .collect()
         };
-        assert_eq!(complete("pa", agents, &[]), ["pause "]);
-        assert_eq!(complete("pause b", agents, &[]), ["pause builder", "pause bugfixer"]);
-        assert_eq!(complete("ns s", agents, &["staging".into()]), ["ns staging"]);
-        assert_eq!(complete("q x", agents, &[]), Vec::<String>::new());
-        assert_eq!(complete("theme h", agents, &[]), ["theme high-contrast"]);
+        let none = |_: &str| Vec::new();
+        assert_eq!(complete("pa", agents, none, &[]), ["pause "]);
+        assert_eq!(complete("pause b", agents, none, &[]), ["pause builder", "pause bugfixer"]);
+        assert_eq!(complete("ns s", agents, none, &["staging".into()]), ["ns staging"]);
+        assert_eq!(complete("q x", agents, none, &[]), Vec::<String>::new());
+        assert_eq!(complete("theme h", agents, none, &[]), ["theme high-contrast"]);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use std::collections::BTreeMap;
+
 use super::fleet::AgentRow;
+use super::tickets::TicketRow;
 
 /// Which agents are shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,9 +63,25 @@ impl Filter {
                 || row.standing.word.contains(word)
                 || row.steps.iter().any(|step| step.shown.to_lowercase().contains(word))
         };
+        self.holds(holds, &row.labels)
+    }
+
+    /// True when a ticket is shown: its id, name, title, state, reason, pool, branch and tags are searched.
+    pub fn matches_ticket(&self, row: &TicketRow) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        let phase = format!("{:?}", row.phase);
+        let texts = [row.key.name(), &row.id, &row.title, &phase, &row.reason, &row.pool, &row.branch];
+        let texts: Vec<String> =
+            texts.into_iter().chain(row.tags.iter().map(String::as_str)).map(str::to_lowercase).collect();
+        self.holds(|word| texts.iter().any(|text| text.contains(word)), &row.labels)
+    }
+
+    fn holds(&self, holds: impl Fn(&str) -> bool, labels: &BTreeMap<String, String>) -> bool {
         self.words.iter().all(|(inverse, word)| holds(word) != *inverse)
             && self.labels.iter().all(|(key, test)| {
-                let value = row.labels.get(key);
+                let value = labels.get(key);
                 match test {
                     Test::Exists => value.is_some(),
                     Test::Is(wanted) => value == Some(wanted),

@@ -533,7 +533,7 @@ impl Fleet {
 }
 
 /// A text that sorts as people count: `b9` before `b10`.
-fn natural(text: &str) -> String {
+pub(super) fn natural(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 4);
     let mut digits = String::new();
     let flush = |digits: &mut String, out: &mut String| {

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gcluster_types::kinds::message::Message;
-use gcluster_types::{Agent, AgentRevision};
+use gcluster_types::{Agent, AgentRevision, Check, Merge, Review, Ticket, Workspace};
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::fleet::{AgentRow, IterationRow, Key};
 use super::msg::{Changes, Link, Msg};
+use super::tickets::{News, PoolRow, TicketRow};
 
 /// Changes by name, the newest of each.
 #[derive(Debug)]
@@ -67,6 +68,14 @@ pub(crate) struct Waiting {
     pub(crate) messages: Option<(Key, Newest<Message>)>,
     pub(crate) revisions: Option<(Key, Newest<AgentRevision>)>,
     pub(crate) events: Option<(Key, Newest<Value>)>,
+    pub(crate) tickets: Newest<TicketRow>,
+    pub(crate) pools: Newest<PoolRow>,
+    pub(crate) ticket: Option<(Key, Option<Box<Ticket>>)>,
+    pub(crate) workspaces: Option<(Key, Newest<Workspace>)>,
+    pub(crate) reviews: Option<(Key, Newest<Review>)>,
+    pub(crate) merges: Option<(Key, Newest<Merge>)>,
+    pub(crate) ticket_events: Option<(Key, Newest<Value>)>,
+    pub(crate) checks: HashMap<Key, Option<Box<Check>>>,
     pub(crate) link: Option<Link>,
 }
 
@@ -102,6 +111,14 @@ impl Hub {
         messages.extend(of(waiting.messages, Msg::Messages));
         messages.extend(of(waiting.revisions, Msg::Revisions));
         messages.extend(of(waiting.events, Msg::Events));
+        messages.extend(pieces(&mut waiting.tickets).map(Msg::Tickets));
+        messages.extend(waiting.pools.take().map(Msg::Pools));
+        messages.extend(waiting.ticket.map(|(key, ticket)| Msg::Story(key, News::Ticket(ticket))));
+        messages.extend(of(waiting.workspaces, |key, changes| Msg::Story(key, News::Workspaces(changes))));
+        messages.extend(of(waiting.reviews, |key, changes| Msg::Story(key, News::Reviews(changes))));
+        messages.extend(of(waiting.merges, |key, changes| Msg::Story(key, News::Merges(changes))));
+        messages.extend(of(waiting.ticket_events, |key, changes| Msg::Story(key, News::Events(changes))));
+        messages.extend(waiting.checks.into_iter().map(|(key, check)| Msg::Check(key, check)));
         messages.extend(waiting.link.map(Msg::Link));
         messages
     }

@@ -16,6 +16,10 @@ pub enum Place {
     Step,
     /// The view of an iteration.
     Iteration,
+    /// The tickets.
+    Board,
+    /// The view of a ticket.
+    Ticket,
 }
 
 /// What a key asks for.
@@ -111,6 +115,18 @@ pub enum Act {
     Redraw,
     /// Sort.
     Sort(Sort),
+    /// The other panel.
+    Panel,
+    /// The agents.
+    ToAgents,
+    /// The tickets.
+    ToTickets,
+    /// Approve a ticket, or let it go on.
+    Approve,
+    /// Send a ticket back with a text.
+    SendBack,
+    /// Give a ticket up.
+    Cancel,
 }
 
 /// One row of the table.
@@ -133,6 +149,10 @@ pub struct Binding {
 }
 
 const VIEWS: &[Place] = &[Place::Agent, Place::Step, Place::Iteration];
+/// Where agents are shown.
+const AGENTS: &[Place] = &[Place::Tree, Place::Agent, Place::Step, Place::Iteration];
+/// Where tickets are shown.
+const TICKETS: &[Place] = &[Place::Board, Place::Ticket];
 
 const fn key(keys: &'static [&'static str], act: Act, help: &'static str) -> Binding {
     Binding { keys, act, places: &[], help, hint: "", twin: "", writes: false }
@@ -164,15 +184,22 @@ impl Binding {
 pub const KEYS: &[Binding] = &[
     key(&["enter"], Act::Enter, "go in: agent, step, conversation").at(&[Place::Tree]).hint("open"),
     key(&["i", "space"], Act::Message, "write to the agent")
+        .at(AGENTS)
         .hint("message")
         .twin("gcluster send AGENT TEXT")
         .writes(),
     key(&["e"], Act::Edit, "edit the prompt; the next iteration uses it")
+        .at(AGENTS)
         .hint("edit")
         .twin("gcluster edit agent AGENT")
         .writes(),
-    key(&["z"], Act::Pause, "pause, or let go on").hint("pause").twin("gcluster pause|start AGENT").writes(),
+    key(&["z"], Act::Pause, "pause, or let go on")
+        .at(AGENTS)
+        .hint("pause")
+        .twin("gcluster pause|start AGENT")
+        .writes(),
     key(&["/"], Act::Search, "search; text, !text, -l label=value")
+        .at(AGENTS)
         .hint("search")
         .twin("gcluster get agents -l LABELS"),
     key(&["f", "G", "end"], Act::Last, "to the end; a conversation is followed again")
@@ -189,6 +216,59 @@ pub const KEYS: &[Binding] = &[
         .hint("roll back")
         .twin("gcluster apply -f FILE")
         .writes(),
+    key(&["enter"], Act::Enter, "go in: to the ticket").at(&[Place::Board]).hint("open"),
+    key(&["enter"], Act::Enter, "the conversation of the marked agent")
+        .at(&[Place::Ticket])
+        .hint("conversation")
+        .twin("gcluster logs AGENT -f"),
+    key(&["c"], Act::Approve, "approve what was made; a held or failed ticket goes on")
+        .at(TICKETS)
+        .hint("approve")
+        .twin("gcluster approve TICKET")
+        .writes(),
+    key(&["b"], Act::SendBack, "send it back to its worker with a text")
+        .at(TICKETS)
+        .hint("send back")
+        .twin("gcluster ticket send-back TICKET TEXT")
+        .writes(),
+    key(&["s"], Act::Stop, "stop: it is ended and fails, after a question")
+        .at(TICKETS)
+        .hint("stop")
+        .twin("gcluster ticket stop TICKET")
+        .writes(),
+    key(&["z"], Act::Pause, "hold, or open again")
+        .at(TICKETS)
+        .hint("hold")
+        .twin("gcluster ticket hold|open TICKET")
+        .writes(),
+    key(&["i", "space"], Act::Message, "write to the marked agent")
+        .at(&[Place::Ticket])
+        .hint("message")
+        .twin("gcluster send AGENT TEXT")
+        .writes(),
+    key(&["["], Act::Older, "mark an older agent of the ticket").at(&[Place::Ticket]),
+    key(&["]"], Act::Newer, "mark a newer agent of the ticket").at(&[Place::Ticket]),
+    key(&["/"], Act::Search, "search; text, !text, -l label=value")
+        .at(TICKETS)
+        .hint("search")
+        .twin("gcluster get tickets -l LABELS"),
+    key(&["p"], Act::Panel, "the other panel: agents, tickets").hint("panel"),
+    key(&["1"], Act::ToAgents, "the agents").twin("gcluster get agents"),
+    key(&["2"], Act::ToTickets, "the tickets").twin("gcluster get tickets"),
+    key(&["X"], Act::Cancel, "cancel: nobody wants it any more, after a question")
+        .at(TICKETS)
+        .twin("gcluster ticket cancel TICKET")
+        .writes(),
+    key(&["ctrl-d"], Act::Delete, "delete, after a question")
+        .at(TICKETS)
+        .twin("gcluster delete ticket TICKET")
+        .writes(),
+    key(&["h", "left"], Act::Left, "to the column at the left; back").at(TICKETS),
+    key(&["l", "right"], Act::Right, "to the column at the right").at(TICKETS),
+    key(&["d"], Act::Describe, "describe").at(TICKETS).twin("gcluster describe ticket TICKET"),
+    key(&["y"], Act::Yaml, "as YAML").at(TICKETS).twin("gcluster get ticket TICKET -o yaml"),
+    key(&["E"], Act::Events, "events of the ticket").at(TICKETS).twin("gcluster events --for ticket/TICKET"),
+    key(&["C"], Act::Copy, "copy the name, in a ticket the path of its workspace").at(TICKETS),
     key(&["?"], Act::Help, "keys of this view").hint("keys"),
     key(&["q"], Act::Back, "back; at the top, leave: agents keep running").hint("quit"),
     key(&["esc"], Act::Escape, "back; never leaves"),
@@ -199,9 +279,15 @@ pub const KEYS: &[Binding] = &[
     key(&["pgup", "ctrl-b", "ctrl-u"], Act::PageUp, "one page up"),
     key(&["pgdn", "ctrl-f"], Act::PageDown, "one page down"),
     key(&["g", "home"], Act::First, "to the beginning"),
-    key(&["G", "end"], Act::Last, "to the end").at(&[Place::Tree, Place::Agent, Place::Step]),
-    key(&["h", "left"], Act::Left, "close; then to the parent"),
-    key(&["l", "right"], Act::Right, "open; then to the first child"),
+    key(&["G", "end"], Act::Last, "to the end").at(&[
+        Place::Tree,
+        Place::Agent,
+        Place::Step,
+        Place::Board,
+        Place::Ticket,
+    ]),
+    key(&["h", "left"], Act::Left, "close; then to the parent").at(AGENTS),
+    key(&["l", "right"], Act::Right, "open; then to the first child").at(AGENTS),
     key(&["o"], Act::Fold, "open or close all agents").at(&[Place::Tree]),
     key(&["o"], Act::Unfold, "open or close a long record").at(&[Place::Iteration]).hint("unfold"),
     key(&["O"], Act::UnfoldAll, "open or close every long record").at(&[Place::Iteration]),
@@ -212,14 +298,23 @@ pub const KEYS: &[Binding] = &[
     key(&["v"], Act::Thinking, "thinking in full, or its first line").at(&[Place::Iteration]),
     key(&["n"], Act::NextHit, "next hit").at(VIEWS),
     key(&["N"], Act::PreviousHit, "previous hit").at(VIEWS),
-    key(&["s"], Act::Stop, "stop: the running iteration is ended").twin("gcluster stop AGENT").writes(),
-    key(&["r"], Act::Restart, "restart from the first step").twin("gcluster restart AGENT").writes(),
-    key(&["ctrl-d"], Act::Delete, "delete, after a question").twin("gcluster delete agent AGENT").writes(),
-    key(&["d"], Act::Describe, "describe").twin("gcluster describe agent AGENT"),
-    key(&["y"], Act::Yaml, "as YAML").twin("gcluster get agent AGENT -o yaml"),
-    key(&["M"], Act::Messages, "messages of the agent").twin("gcluster get messages"),
-    key(&["E"], Act::Events, "events of the agent").twin("gcluster events --for agent/AGENT"),
-    key(&["c"], Act::Copy, "copy the name, the prompt or the last answer"),
+    key(&["s"], Act::Stop, "stop: the running iteration is ended")
+        .at(AGENTS)
+        .twin("gcluster stop AGENT")
+        .writes(),
+    key(&["r"], Act::Restart, "restart from the first step")
+        .at(AGENTS)
+        .twin("gcluster restart AGENT")
+        .writes(),
+    key(&["ctrl-d"], Act::Delete, "delete, after a question")
+        .at(AGENTS)
+        .twin("gcluster delete agent AGENT")
+        .writes(),
+    key(&["d"], Act::Describe, "describe").at(AGENTS).twin("gcluster describe agent AGENT"),
+    key(&["y"], Act::Yaml, "as YAML").at(AGENTS).twin("gcluster get agent AGENT -o yaml"),
+    key(&["M"], Act::Messages, "messages of the agent").at(AGENTS).twin("gcluster get messages"),
+    key(&["E"], Act::Events, "events of the agent").at(AGENTS).twin("gcluster events --for agent/AGENT"),
+    key(&["c"], Act::Copy, "copy the name, the prompt or the last answer").at(AGENTS),
     key(&[":"], Act::Command, "command line; tab completes"),
     key(&["S"], Act::Sort(Sort::Need), "group by state").at(&[Place::Tree]).twin("gcluster get agents"),
     key(&["N"], Act::Sort(Sort::Name), "sort by name; again: the other way round")
@@ -248,6 +343,11 @@ pub fn lookup(place: Place, event: &KeyEvent) -> Option<&'static Binding> {
 /// The keys of a place, in the order of the table.
 pub fn of(place: Place) -> impl Iterator<Item = &'static Binding> {
     KEYS.iter().filter(move |binding| binding.holds(place))
+}
+
+/// True when a key speaks of tickets where agents are shown: without any ticket it is not told of.
+pub fn of_tickets(binding: &Binding) -> bool {
+    matches!(binding.act, Act::Panel | Act::ToAgents | Act::ToTickets)
 }
 
 /// True when an event is the key of that name.
@@ -291,7 +391,7 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things_in_one_place() {
-        for place in [Place::Tree, Place::Agent, Place::Step, Place::Iteration] {
+        for place in AGENTS.iter().chain(TICKETS).copied() {
             let mut seen: Vec<&str> = Vec::new();
             for name in of(place).flat_map(|binding| binding.keys) {
                 assert!(!seen.contains(name), "{name} in {place:?}");

@@ -49,6 +49,8 @@ pub struct Shape {
     pub banner: bool,
     /// Rows of the message box; none when there is no box.
     pub message: u16,
+    /// True where what stands at the left takes the whole width while it has the keys.
+    pub wide: bool,
 }
 
 /// True when the screen is too small for anything.
@@ -62,7 +64,9 @@ pub fn areas(shape: Shape) -> Areas {
     let banner = u16::from(shape.banner);
     let top = 1 + banner;
     let body = Rect::new(0, top, width, height.saturating_sub(top + 1));
-    let (tree, detail) = if width >= TWO_PANES {
+    let (tree, detail) = if shape.wide && shape.pane == Pane::Tree {
+        (body, Rect { width: 0, ..body })
+    } else if width >= TWO_PANES {
         let left = (width * 38 / 100).clamp(34, 64);
         (Rect { width: left, ..body }, Rect { x: left, width: width - left, ..body })
     } else {
@@ -102,9 +106,9 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_leaves_the_screen_or_overlaps(width in 0u16..400, height in 0u16..120, message in 0u16..20,
-                                                 banner: bool, right: bool) {
+                                                 banner: bool, right: bool, wide: bool) {
             let pane = if right { Pane::Detail } else { Pane::Tree };
-            let all = areas(Shape { size: (width, height), pane, banner, message });
+            let all = areas(Shape { size: (width, height), pane, banner, message, wide });
             let screen = Rect::new(0, 0, width, height);
             if !too_small((width, height)) {
                 for area in [all.header, all.banner, all.tree, all.rows, all.detail, all.inner, all.message, all.footer] {

@@ -35,6 +35,7 @@ pub(crate) mod terminal;
 mod testing;
 pub mod text;
 pub mod theme;
+pub mod tickets;
 pub mod tree;
 pub mod update;
 pub mod view;

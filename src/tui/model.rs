@@ -16,6 +16,7 @@ use super::layout::{self, Areas, Pane, Shape};
 use super::line_edit::LineEdit;
 use super::msg::{Action, Draft, Link, Wanted};
 use super::theme::{Mode, Theme};
+use super::tickets::{Backlog, Desk, Panel, PoolRow, Story};
 use super::tree::{RowId, Source, Tree};
 use crate::render::agent::outline;
 
@@ -39,6 +40,8 @@ pub struct Setting {
     pub ascii: bool,
     /// The theme was chosen by the user: the terminal's background does not matter.
     pub theme_chosen: bool,
+    /// The panel that was shown last, and is shown again when there are tickets.
+    pub panel: Panel,
 }
 
 /// Particulars of one agent.
@@ -90,6 +93,8 @@ pub enum Input {
     Message(MessageBox),
     /// A prompt that is edited.
     Prompt(Box<PromptEdit>),
+    /// What the worker is told when a ticket is sent back.
+    SendBack(SendBackBox),
 }
 
 /// The command line with its completions.
@@ -113,6 +118,15 @@ pub struct MessageBox {
     /// The iteration that it is meant for alone: an item of a map.
     pub iteration: Option<String>,
     /// The text.
+    pub editor: Editor,
+}
+
+/// A ticket that is sent back.
+#[derive(Debug)]
+pub struct SendBackBox {
+    /// Which.
+    pub ticket: Key,
+    /// What its worker is told.
     pub editor: Editor,
 }
 
@@ -222,6 +236,26 @@ pub struct Model {
     pub(crate) hidden: Option<(RowId, Option<RowId>)>,
     /// The first listing has come.
     pub listed: bool,
+    /// What fills the screen.
+    pub panel: Panel,
+    /// Which pane has the keys in the panel that is not shown.
+    pub(crate) other_pane: Pane,
+    /// Tickets.
+    pub backlog: Backlog,
+    /// The first listing of tickets has come.
+    pub backlog_listed: bool,
+    /// Which ticket is selected, and what of the board is in view.
+    pub desk: Desk,
+    /// The selected ticket.
+    pub story: Story,
+    /// Worker pools by name.
+    pub pools: BTreeMap<String, PoolRow>,
+    /// The agent whose newest conversation is to be shown as soon as it is known.
+    pub(crate) opening: Option<Key>,
+    /// The panel from which a conversation was opened: going back leads there.
+    pub(crate) return_to: Option<Panel>,
+    /// When it was last rung.
+    pub(crate) rang: Option<Timestamp>,
     /// Something is on screen that is not drawn yet.
     pub changed: bool,
 }
@@ -252,6 +286,16 @@ impl Model {
             chase: false,
             hidden: None,
             listed: false,
+            panel: Panel::default(),
+            other_pane: Pane::default(),
+            backlog: Backlog::default(),
+            backlog_listed: false,
+            desk: Desk::default(),
+            story: Story::default(),
+            pools: BTreeMap::new(),
+            opening: None,
+            return_to: None,
+            rang: None,
             changed: true,
         }
     }
@@ -268,16 +312,20 @@ impl Model {
 
     fn shape(&self) -> Shape {
         // Whoever writes sees what is written, on a narrow screen too.
-        let typing = matches!(self.input, Some(Input::Message(_) | Input::Prompt(_)));
+        let typing = matches!(self.input, Some(Input::Message(_) | Input::Prompt(_) | Input::SendBack(_)));
         let pane = if typing { Pane::Detail } else { self.pane };
-        let bare = Shape { size: self.size, pane, banner: matches!(self.link, Link::Down(_)), message: 0 };
+        let (banner, wide) = (matches!(self.link, Link::Down(_)), self.board());
+        let bare = Shape { size: self.size, pane, banner, message: 0, wide };
+        let tall = |editor: &Editor| {
+            // The sign before the text takes three columns, the rule above it a row.
+            let columns = layout::areas(bare).inner.width.saturating_sub(3);
+            u16::try_from(editor.height(columns)).unwrap_or(u16::MAX).clamp(2, 8) + 1
+        };
         let message = match &self.input {
-            Some(Input::Message(message)) => {
-                // The sign before the text takes three columns, the rule above it a row.
-                let columns = layout::areas(bare).inner.width.saturating_sub(3);
-                u16::try_from(message.editor.height(columns)).unwrap_or(u16::MAX).clamp(2, 8) + 1
-            }
+            Some(Input::Message(message)) => tall(&message.editor),
+            Some(Input::SendBack(back)) => tall(&back.editor),
             Some(Input::Prompt(_)) => 0,
+            _ if self.panel == Panel::Tickets => 0,
             _ if matches!(self.tree.selected(), Some(RowId::Iteration(..))) => 2,
             _ => 0,
         };
@@ -286,6 +334,9 @@ impl Model {
 
     /// Where keys go.
     pub fn place(&self) -> Place {
+        if self.panel == Panel::Tickets {
+            return if self.pane == Pane::Tree { Place::Board } else { Place::Ticket };
+        }
         match (self.pane, self.tree.selected()) {
             (Pane::Tree, _) | (_, None) => Place::Tree,
             (Pane::Detail, Some(RowId::Agent(_))) => Place::Agent,
@@ -339,12 +390,16 @@ impl Model {
             }
         }
         history.sort();
-        let transcript = self.talk().filter(|talk| !talk.ended);
+        let talk = self.talk().filter(|_| self.panel == Panel::Agents);
+        let transcript = talk.filter(|talk| !talk.ended);
         Wanted {
             namespace: self.setting.namespace.clone(),
             agent,
             history,
             transcript: transcript.map(|talk| (talk.agent.clone(), talk.iteration.clone())),
+            ticket: self.ticket().map(|row| row.key.clone()).filter(|_| self.panel == Panel::Tickets),
+            checks: if self.panel == Panel::Tickets { self.wanted_checks() } else { Vec::new() },
+            pools: self.panel == Panel::Tickets,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crossterm::event::{KeyEvent, MouseEvent};
 use gcluster_types::kinds::agent::RunPolicy;
+use gcluster_types::kinds::check::Check;
 use gcluster_types::kinds::message::{Delivery, Message};
+use gcluster_types::kinds::ticket::{HumanVerdict, TicketState};
 use gcluster_types::transcript::Record;
 use gcluster_types::{Agent, AgentRevision};
 use k8s_openapi::jiff::Timestamp;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fleet::{AgentRow, IterationRow, Key};
+use super::tickets::{News, PoolRow, TicketRow};
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +41,14 @@ pub enum Msg {
     Revisions(Key, Changes<AgentRevision>),
     /// Its events changed.
     Events(Key, Changes<Value>),
+    /// Tickets changed.
+    Tickets(Changes<TicketRow>),
+    /// Worker pools changed.
+    Pools(Changes<PoolRow>),
+    /// Something about the ticket that is looked at changed.
+    Story(Key, News),
+    /// A check that is looked at changed; `None` when it is gone.
+    Check(Key, Option<Box<Check>>),
     /// The transcript that is read went on: iteration, records with their numbers.
     Records(Key, String, Vec<(u64, Record)>),
     /// The connection to the master.
@@ -176,6 +187,19 @@ pub enum Action {
     },
     /// Take an older revision back.
     Rollback(Key, String),
+    /// Decide about a ticket.
+    Decide {
+        /// The ticket.
+        ticket: Key,
+        /// What.
+        verdict: HumanVerdict,
+        /// What the worker is told with it.
+        text: String,
+    },
+    /// Whether a ticket should be worked on.
+    Want(Key, TicketState),
+    /// Delete a ticket.
+    DeleteTicket(Key),
 }
 
 /// A message on its way.
@@ -214,6 +238,8 @@ pub enum Effect {
     Bell,
     /// Forget what is on the screen and draw everything.
     Redraw,
+    /// Keep for the next time which panel is shown.
+    Remember(super::tickets::Panel),
 }
 
 /// A text to read from the master.
@@ -225,6 +251,8 @@ pub enum Fetch {
     DescribeAgent(Key),
     /// `describe` of an iteration.
     DescribeIteration(Key),
+    /// `describe ticket`.
+    DescribeTicket(Key),
 }
 
 /// What should be followed. It is a function of the model; the informer makes it so.
@@ -238,4 +266,10 @@ pub struct Wanted {
     pub history: Vec<Key>,
     /// The iteration whose transcript is shown: agent, iteration, the first record that is not known yet.
     pub transcript: Option<(Key, String)>,
+    /// The ticket whose particulars are shown.
+    pub ticket: Option<Key>,
+    /// The checks that are shown.
+    pub checks: Vec<Key>,
+    /// True while worker pools are shown.
+    pub pools: bool,
 }

@@ -10,7 +10,9 @@ use super::model::{Model, Setting};
 use super::record::{Head, Recorder, Replay};
 use super::terminal::{self, Look};
 use super::theme::Mode;
+use super::tickets::Panel;
 use crate::client::{Connection, JSON};
+use crate::config;
 use crate::exit::{Failure, Kind, Result};
 
 /// What the user asked for.
@@ -64,6 +66,23 @@ pub async fn replay(path: PathBuf, speed: f64, options: Options) -> Result {
     show(Source::Replay(replay, speed), address, &options, None, at).await
 }
 
+/// The file with the name of the panel that was shown last.
+fn panel_file() -> Option<PathBuf> {
+    Some(config::data_dir(None).ok()?.join("steer.panel"))
+}
+
+/// Keeps which panel is shown. It is a convenience: where it cannot be kept, the agents are shown first.
+pub(super) fn remember(panel: Panel) {
+    if let Some(file) = panel_file() {
+        let _ = std::fs::write(file, panel.name());
+    }
+}
+
+fn recalled() -> Panel {
+    let name = panel_file().and_then(|file| std::fs::read_to_string(file).ok());
+    if name.is_some_and(|name| name.trim() == Panel::Tickets.name()) { Panel::Tickets } else { Panel::Agents }
+}
+
 /// Refuses a standard output that nothing can be drawn on.
 fn drawable() -> Result {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
@@ -89,6 +108,7 @@ async fn show(
     record: Option<Recorder>,
     now: Timestamp,
 ) -> Result {
+    let replayed = matches!(source, Source::Replay(..));
     let size = size()?;
     terminal::restore_after_panics();
     terminal::enter(true).map_err(|error| {
@@ -104,6 +124,7 @@ async fn show(
         readonly: options.readonly,
         ascii: look.ascii,
         theme_chosen: look.chosen,
+        panel: if replayed { Panel::default() } else { recalled() },
     };
     let model = Model::new(setting, look.mode, size, now);
     let ended = app::run(model, source, record).await;

@@ -242,6 +242,8 @@ pub struct Glyphs {
     pub unticked: &'static str,
     /// A box that is ticked.
     pub ticked: &'static str,
+    /// Two changes that do not fit together.
+    pub conflict: &'static str,
 }
 
 impl Glyphs {
@@ -284,6 +286,7 @@ impl Glyphs {
         track: "│",
         unticked: "☐",
         ticked: "☑",
+        conflict: "≠",
     };
 
     /// For the rest.
@@ -325,6 +328,7 @@ impl Glyphs {
         track: "|",
         unticked: "o",
         ticked: "x",
+        conflict: "%",
     };
 
     /// The spinner's frame at a time, in milliseconds of any clock; it turns ten times a second.

@@ -131,14 +131,20 @@ fn apart(mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
 }
 
 /// A line that names what follows.
-fn heading(text: &str, columns: usize, theme: &Theme) -> Line<'static> {
+pub(crate) fn heading(text: &str, columns: usize, theme: &Theme) -> Line<'static> {
     let text = truncate(text, columns.saturating_sub(1), theme.glyphs.ellipsis).into_owned();
     let rule = theme.glyphs.rule.repeat(columns.saturating_sub(width(&text) + 1));
     Line::from(vec![Span::styled(text, theme.strong), Span::raw(" "), Span::styled(rule, theme.border)])
 }
 
 /// `Name        value`, the value wrapped under itself.
-fn field(label: &str, value: &str, style: Style, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+pub(crate) fn field(
+    label: &str,
+    value: &str,
+    style: Style,
+    columns: usize,
+    theme: &Theme,
+) -> Vec<Line<'static>> {
     let narrow = columns < LABEL + 12;
     let room = if narrow { columns.min(2) } else { LABEL };
     let value: Vec<Run> = vec![(style, sanitize(value).into_owned())];

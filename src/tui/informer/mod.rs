@@ -10,6 +10,7 @@
 //! was known stays. Nothing is asked for in intervals while the connection stands.
 
 mod line;
+mod tickets;
 mod transcript;
 mod watch;
 
@@ -59,6 +60,9 @@ pub(crate) struct Informer {
     agent: Vec<Task>,
     history: HashMap<Key, Task>,
     transcript: Option<Task>,
+    ticket: Option<Task>,
+    checks: HashMap<Key, Task>,
+    pools: Option<Task>,
     /// Watch the connection for as long as the informer lives.
     _line: [Task; 2],
 }
@@ -79,6 +83,9 @@ impl Informer {
             agent: Vec::new(),
             history: HashMap::new(),
             transcript: None,
+            ticket: None,
+            checks: HashMap::new(),
+            pools: None,
             _line: [keeper, pulse],
         }
     }
@@ -101,9 +108,12 @@ impl Informer {
             let namespace = wanted.namespace.clone();
             self.fleet = vec![
                 Task::spawn(watch::agents(self.ground.clone(), namespace.clone())),
-                Task::spawn(watch::running(self.ground.clone(), namespace)),
+                Task::spawn(watch::running(self.ground.clone(), namespace.clone())),
+                Task::spawn(tickets::all(self.ground.clone(), namespace)),
             ];
+            self.pools = None;
         }
+        self.follow_tickets(before.as_ref(), wanted);
         if before.as_ref().is_none_or(|before| before.agent != wanted.agent) {
             self.agent.clear();
             if let Some(key) = &wanted.agent {
@@ -122,6 +132,27 @@ impl Informer {
                 let records = self.records.clone();
                 Task::spawn(transcript::follow(self.ground.clone(), key, iteration, known, records))
             });
+        }
+    }
+
+    /// What is shown of the selected ticket, and of those who work.
+    fn follow_tickets(&mut self, before: Option<&Wanted>, wanted: &Wanted) {
+        if !wanted.pools {
+            self.pools = None;
+        } else if self.pools.is_none() {
+            let pools = tickets::pools(self.ground.clone(), wanted.namespace.clone());
+            self.pools = Some(Task::spawn(pools));
+        }
+        if before.is_none_or(|before| before.ticket != wanted.ticket) {
+            let ticket = wanted.ticket.clone();
+            self.ticket = ticket.map(|key| Task::spawn(tickets::one(self.ground.clone(), key)));
+        }
+        self.checks.retain(|key, _| wanted.checks.contains(key));
+        for key in &wanted.checks {
+            if !self.checks.contains_key(key) {
+                let task = Task::spawn(tickets::check(self.ground.clone(), key.clone()));
+                self.checks.insert(key.clone(), task);
+            }
         }
     }
 }

@@ -129,7 +129,7 @@ pub(super) async fn one(ground: Ground, agent: Key) {
     tokio::join!(object, messages, revisions, events);
 }
 
-fn api<K>(ground: &Ground, namespace: Option<&str>) -> Api<K>
+pub(super) fn api<K>(ground: &Ground, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
@@ -139,17 +139,17 @@ where
     }
 }
 
-fn key<K: Resource>(object: &K) -> Key {
+pub(super) fn key<K: Resource>(object: &K) -> Key {
     Key::new(&object.namespace().unwrap_or_default(), &object.name_any())
 }
 
 /// `namespace/name`.
-fn name<K: Resource>(object: &K) -> String {
+pub(super) fn name<K: Resource>(object: &K) -> String {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// Without what only the server needs.
-fn lean<K: Resource>(mut object: K) -> K {
+pub(super) fn lean<K: Resource>(mut object: K) -> K {
     object.meta_mut().managed_fields = None;
     object
 }
@@ -164,7 +164,7 @@ fn without_secrets(agent: Agent) -> Agent {
 }
 
 /// Follows a kind and leaves each object's projection in one place of the hub.
-async fn into_hub<K, T>(
+pub(super) async fn into_hub<K, T>(
     ground: Ground,
     api: Api<K>,
     config: Config,
@@ -199,7 +199,7 @@ async fn into_hub<K, T>(
 }
 
 /// Lists and follows for ever. After a failure, when the master answers again, everything is listed anew.
-async fn follow<K>(ground: &Ground, api: Api<K>, config: Config, mut each: impl FnMut(Event<K>))
+pub(super) async fn follow<K>(ground: &Ground, api: Api<K>, config: Config, mut each: impl FnMut(Event<K>))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {

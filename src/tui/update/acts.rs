@@ -2,7 +2,7 @@
 
 use gcluster_types::kinds::agent::RunPolicy;
 
-use super::{commands, inputs};
+use super::{commands, inputs, tickets};
 use crate::tui::conversation::Scroll;
 use crate::tui::fleet::{Key, Sort};
 use crate::tui::keys::{Act, Place};
@@ -10,6 +10,7 @@ use crate::tui::layout::Pane;
 use crate::tui::line_edit::LineEdit;
 use crate::tui::model::{CommandLine, Confirm, Input, Model, Overlay};
 use crate::tui::msg::{Action, Effect, Fetch};
+use crate::tui::tickets::Panel;
 use crate::tui::tree::{Move, RowId};
 
 /// Columns that one key scrolls lines which are not wrapped.
@@ -17,10 +18,20 @@ const COLUMNS: i64 = 8;
 
 /// Does it.
 pub(super) fn act(model: &mut Model, act: Act) -> Vec<Effect> {
+    if model.panel == Panel::Tickets
+        && let Some(effects) = tickets::act(model, act)
+    {
+        return effects;
+    }
+    if model.pane == Pane::Tree {
+        // Whoever is in the tree has left the ticket.
+        model.return_to = None;
+    }
     match act {
         Act::Quit => return vec![Effect::Quit],
         Act::Suspend => return vec![Effect::Suspend],
         Act::Back if model.pane == Pane::Tree => return vec![Effect::Quit],
+        Act::Back if tickets::go_back(model) => {}
         Act::Back => model.pane = Pane::Tree,
         Act::Escape => escape(model),
         Act::Enter => enter(model),
@@ -91,6 +102,13 @@ pub(super) fn act(model: &mut Model, act: Act) -> Vec<Effect> {
         }
         Act::Redraw => return vec![Effect::Redraw],
         Act::Sort(sort) => sort_by(model, sort, true),
+        Act::Panel => {
+            let other = if model.panel == Panel::Agents { Panel::Tickets } else { Panel::Agents };
+            return tickets::show(model, other);
+        }
+        Act::ToAgents => return tickets::show(model, Panel::Agents),
+        Act::ToTickets => return tickets::show(model, Panel::Tickets),
+        Act::Approve | Act::SendBack | Act::Cancel => {}
     }
     Vec::new()
 }
@@ -118,7 +136,9 @@ fn escape(model: &mut Model) {
             talk.conversation.search("");
             return;
         }
-        model.pane = Pane::Tree;
+        if !tickets::go_back(model) {
+            model.pane = Pane::Tree;
+        }
     } else if !model.fleet.filter().is_empty() {
         inputs::filter_by(model, Default::default());
     } else {

@@ -1,8 +1,9 @@
 //! What the command line does.
 
 use gcluster_types::names::object_name;
+use k8s_openapi::jiff::Timestamp;
 
-use super::{acts, inputs};
+use super::{acts, inputs, tickets};
 use crate::render::{age, event::EventRow};
 use crate::tui::command::{self, Command};
 use crate::tui::fleet::{Fleet, Key};
@@ -11,6 +12,7 @@ use crate::tui::layout::Pane;
 use crate::tui::model::{Model, Overlay, Subject};
 use crate::tui::msg::{Action, Effect};
 use crate::tui::theme::Theme;
+use crate::tui::tickets::{Backlog, Desk, Panel, Story};
 use crate::tui::tree::RowId;
 
 /// Commands that are remembered.
@@ -36,13 +38,27 @@ pub(super) fn run(model: &mut Model, line: &str) -> Vec<Effect> {
         model.say("this is --readonly: nothing can be changed from here", true);
         return Vec::new();
     }
+    if model.panel == Panel::Tickets
+        && let Some(effects) = on_ticket(model, &command)
+    {
+        return effects;
+    }
     match command {
         Command::Quit => return vec![Effect::Quit],
         Command::Agents => {
             model.fleet.filter_by(Default::default());
+            let effects = tickets::show(model, Panel::Agents);
             model.pane = Pane::Tree;
             model.in_tree(|tree, source, height| tree.settle(source, height));
+            return effects;
         }
+        Command::Tickets => {
+            tickets::filter_by(model, Default::default());
+            let effects = tickets::show(model, Panel::Tickets);
+            model.pane = Pane::Tree;
+            return effects;
+        }
+        Command::Ticket(name) => return go_to_ticket(model, &name),
         Command::Namespace(namespace) => change_namespace(model, namespace),
         Command::Run(run, name) => {
             if let Some(key) = agent(model, name) {
@@ -141,6 +157,48 @@ fn change_namespace(model: &mut Model, namespace: Option<String>) {
     model.talks.clear();
     model.listed = false;
     model.pane = Pane::Tree;
+    model.backlog = Backlog::default();
+    model.backlog_listed = false;
+    (model.desk, model.story) = (Desk::default(), Story::default());
+    model.pools.clear();
+    (model.other_pane, model.return_to, model.opening) = (Pane::Tree, None, None);
+}
+
+/// A command that, without a name, concerns the ticket in view; nothing when it means the same everywhere.
+fn on_ticket(model: &mut Model, command: &Command) -> Option<Vec<Effect>> {
+    let act = match command {
+        Command::Delete(None) => Act::Delete,
+        Command::Message(None) => Act::Message,
+        Command::Events => Act::Events,
+        Command::Yaml => Act::Yaml,
+        Command::Describe => Act::Describe,
+        Command::Run(_, None) | Command::Restart(None) | Command::Edit | Command::Messages => {
+            model.say("tickets are shown, and this concerns an agent: name one, or go to it", true);
+            return Some(Vec::new());
+        }
+        // What comes to an agent is seen where agents are.
+        Command::Go(_) | Command::Delete(_) | Command::Message(_) => {
+            model.show_panel(Panel::Agents);
+            return None;
+        }
+        _ => return None,
+    };
+    tickets::act(model, act)
+}
+
+fn go_to_ticket(model: &mut Model, name: &str) -> Vec<Effect> {
+    let near = model.desk.selected().map(|key| key.namespace().to_owned());
+    let near = near.or_else(|| model.setting.namespace.clone()).unwrap_or_default();
+    let Some(key) = model.backlog.find(&near, name).map(|row| row.key.clone()) else {
+        model.say(format!("no ticket {name:?} here"), true);
+        return Vec::new();
+    };
+    if !model.backlog.is_shown(&key) {
+        tickets::filter_by(model, Default::default());
+    }
+    let effects = tickets::show(model, Panel::Tickets);
+    model.on_desk(|desk, backlog, view| desk.select(backlog, key, view));
+    effects
 }
 
 /// The messages of the selected agent, the newest first.
@@ -171,17 +229,23 @@ pub(super) fn messages(model: &mut Model) {
 /// The events of the selected agent, the newest first.
 pub(super) fn events(model: &mut Model) {
     let values: Vec<_> = model.subject.events.values().cloned().collect();
-    let mut rows: Vec<EventRow> = crate::render::event::sorted(&values);
+    let lines = event_lines(&values, model.now);
+    page(model, "Events", lines);
+}
+
+/// Events as lines, the newest first.
+pub(super) fn event_lines(values: &[serde_json::Value], now: Timestamp) -> Vec<String> {
+    let mut rows: Vec<EventRow> = crate::render::event::sorted(values);
     rows.reverse();
     let mut lines: Vec<String> = rows
         .iter()
-        .map(|row| format!("{:<10} {:<8} {:<20} {}", row.age(model.now), row.kind, row.reason, row.message))
+        .map(|row| format!("{:<10} {:<8} {:<20} {}", row.age(now), row.kind, row.reason, row.message))
         .map(|line| crate::tui::text::one_line(&line).into_owned())
         .collect();
     if lines.is_empty() {
         lines.push("No events.".into());
     }
-    page(model, "Events", lines);
+    lines
 }
 
 fn page(model: &mut Model, what: &str, lines: Vec<String>) {

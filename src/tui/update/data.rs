@@ -32,6 +32,16 @@ pub(super) fn arrived(model: &mut Model, msg: Msg) -> Vec<Effect> {
             apply(&mut model.subject.revisions, changes);
         }
         Msg::Events(key, changes) if key == model.subject.key => apply(&mut model.subject.events, changes),
+        Msg::Tickets(changes) => effects = super::tickets::arrived(model, changes),
+        Msg::Pools(changes) => crate::tui::tickets::story::apply(&mut model.pools, changes),
+        Msg::Story(key, news) if key == model.story.key => model.story.take(news),
+        Msg::Check(key, check) if key.namespace() == model.story.key.namespace() => {
+            let name = key.name().to_owned();
+            match check {
+                Some(check) => drop(model.story.checks.insert(name, *check)),
+                None => drop(model.story.checks.remove(&name)),
+            }
+        }
         Msg::Records(key, iteration, records) => {
             let talk = model.talks.iter_mut().find(|talk| talk.agent == key && talk.iteration == iteration);
             let Some(talk) = talk else { return effects };
@@ -55,6 +65,7 @@ pub(super) fn arrived(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         _ => return effects,
     }
+    model.open_conversation();
     model.chase_on();
     model.changed = true;
     layout(model);

@@ -14,6 +14,7 @@ use crate::tui::layout::Pane;
 use crate::tui::line_edit::LineEdit;
 use crate::tui::model::{Input, MessageBox, Model, PromptEdit};
 use crate::tui::msg::{Action, Effect};
+use crate::tui::tickets::Panel;
 
 /// Offers of the command line that are shown.
 const OFFERS: usize = 200;
@@ -26,6 +27,7 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         Some(Input::Command(_)) => return command_key(model, key),
         Some(Input::Message(_)) => return message_key(model, key),
         Some(Input::Prompt(_)) => return prompt_key(model, key),
+        Some(Input::SendBack(_)) => return send_back_key(model, key),
         None => {}
     }
     Vec::new()
@@ -43,6 +45,7 @@ pub(super) fn pasted(model: &mut Model, text: &str) -> Vec<Effect> {
         Some(Input::Command(command)) => command.line.insert(text),
         Some(Input::Message(message)) => message.editor.insert(text),
         Some(Input::Prompt(edit)) => edit.editor.insert(text),
+        Some(Input::SendBack(back)) => back.editor.insert(text),
         None => model.say("pasted text goes into the message box: press i first", false),
     }
     Vec::new()
@@ -50,6 +53,9 @@ pub(super) fn pasted(model: &mut Model, text: &str) -> Vec<Effect> {
 
 /// Filters the tree. When the filter goes, what it hid is selected again, unless somebody has selected since.
 pub(super) fn filter_by(model: &mut Model, filter: Filter) {
+    if model.panel == Panel::Tickets {
+        return super::tickets::filter_by(model, filter);
+    }
     let before = model.tree.selected().cloned();
     let known = model.hidden.take().filter(|(_, instead)| *instead == before).map(|(hidden, _)| hidden);
     let wanted = known.or(before);
@@ -175,7 +181,12 @@ fn offers(model: &Model, line: &str) -> Vec<String> {
     namespaces.extend(model.fleet.all().map(|row| row.key.namespace().to_owned()));
     namespaces.sort();
     namespaces.dedup();
-    command::complete(line, agents, &namespaces)
+    let tickets = |word: &str| -> Vec<String> {
+        let fitting =
+            model.backlog.in_order().map(|row| row.key.name()).filter(|name| name.starts_with(word));
+        fitting.take(OFFERS).map(str::to_owned).collect()
+    };
+    command::complete(line, agents, tickets, &namespaces)
 }
 
 /// Opens the message box for the selected agent.
@@ -218,6 +229,23 @@ fn message_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     }
     if let Some(Input::Message(message)) = &mut model.input {
         message.editor.handle(key);
+    }
+    Vec::new()
+}
+
+fn send_back_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
+    let plain = !key.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::CONTROL | KeyModifiers::SHIFT);
+    if key.code == KeyCode::Enter && plain {
+        return super::tickets::send(model);
+    }
+    if key.code == KeyCode::Esc {
+        if let Some(Input::SendBack(back)) = model.close_input() {
+            keep(model, super::tickets::draft_key(&back.ticket), back.editor.text());
+        }
+        return Vec::new();
+    }
+    if let Some(Input::SendBack(back)) = &mut model.input {
+        back.editor.handle(key);
     }
     Vec::new()
 }

@@ -6,6 +6,7 @@ mod data;
 mod inputs;
 mod mouse;
 mod sending;
+mod tickets;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use gcluster_types::kinds::iteration::Phase;
@@ -15,6 +16,7 @@ use super::detail::conversation_area;
 use super::keys::{self, Act};
 use super::model::{Input, Model, Overlay};
 use super::msg::{Effect, Msg};
+use super::tickets::Panel;
 use super::tree::RowId;
 
 /// Takes in what happened.
@@ -52,6 +54,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
 fn layout(model: &mut Model) {
     // A banner or another size takes rows away: what is selected stays in view.
     let rows = model.rows();
+    if model.panel == Panel::Tickets {
+        model.on_desk(|desk, backlog, view| desk.settle(backlog, view));
+        return;
+    }
     if rows > 0 && rows != model.tree.height() {
         model.in_tree(|tree, source, height| tree.settle(source, height));
     }
@@ -79,7 +85,7 @@ fn tick(model: &mut Model, now: k8s_openapi::jiff::Timestamp) -> Vec<Effect> {
         model.changed = true;
     }
     // Ages count in seconds; what runs turns faster.
-    model.changed |= model.moving() || (second && !model.fleet.is_empty());
+    model.changed |= model.moving() || (second && !(model.fleet.is_empty() && model.backlog.is_empty()));
     // A long transcript is searched piece by piece.
     if model.talk().is_some_and(|talk| talk.conversation.is_searching()) {
         layout(model);

@@ -7,6 +7,7 @@ use crate::tui::keys::Act;
 use crate::tui::layout::Pane;
 use crate::tui::model::{Input, Model, Overlay};
 use crate::tui::msg::Effect;
+use crate::tui::tickets::{Panel, board};
 use crate::tui::tree::{Move, RowId};
 
 /// Rows that one notch of the wheel moves.
@@ -30,6 +31,16 @@ pub(super) fn moved(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
         return Vec::new();
     }
     let areas = model.areas();
+    if model.panel == Panel::Tickets {
+        match areas.tree.contains(Position::new(event.column, event.row)) {
+            true => {
+                let delta = if up { -1 } else { 1 };
+                model.on_desk(|desk, backlog, view| desk.go(backlog, Move::By(delta), view));
+            }
+            false => super::tickets::scroll(model, if up { Act::Up } else { Act::Down }, NOTCH),
+        }
+        return Vec::new();
+    }
     if areas.tree.contains(Position::new(event.column, event.row)) {
         let delta = if up { -(NOTCH as isize) } else { NOTCH as isize };
         model.in_tree(|tree, source, height| tree.go(source, Move::By(delta), height));
@@ -52,6 +63,9 @@ fn clicked(model: &mut Model, at: Position) -> Vec<Effect> {
     if model.input.is_some() {
         return Vec::new();
     }
+    if model.panel == Panel::Tickets {
+        return clicked_ticket(model, at);
+    }
     if areas.detail.contains(at) {
         // The first click takes the keys there; the next one opens or closes the record under it.
         let there = std::mem::replace(&mut model.pane, Pane::Detail) == Pane::Detail;
@@ -73,6 +87,20 @@ fn clicked(model: &mut Model, at: Position) -> Vec<Effect> {
                 return super::acts::act(model, Act::Enter);
             }
         }
+    }
+    Vec::new()
+}
+
+fn clicked_ticket(model: &mut Model, at: Position) -> Vec<Effect> {
+    let areas = model.areas();
+    if areas.detail.contains(at) {
+        model.pane = Pane::Detail;
+        return Vec::new();
+    }
+    if let Some(key) = board::at(model, at.x, at.y).filter(|_| areas.rows.contains(at)) {
+        let again = model.desk.selected() == Some(&key);
+        model.on_desk(|desk, backlog, view| desk.select(backlog, key, view));
+        model.pane = if again { Pane::Detail } else { Pane::Tree };
     }
     Vec::new()
 }

@@ -111,6 +111,11 @@ pub(super) fn done(model: &mut Model, action: Action, outcome: Result<String, Re
                 }
             }
         }
+        (Action::Decide { ticket, text, .. }, Err(refusal)) if !text.is_empty() => {
+            // The text is where it can be sent again.
+            model.drafts.insert(super::tickets::draft_key(ticket), text.clone());
+            model.say(format!("not sent back: {}; b brings the text back", refusal.text), true);
+        }
         (_, Ok(text)) => model.say(text, false),
         (_, Err(refusal)) => model.say(refusal.text, true),
     }

@@ -1,5 +1,6 @@
 //! The first line, the banner, the last line.
 
+use gcluster_types::kinds::ticket::{TicketPhase, TicketState};
 use ratatui::Frame;
 use ratatui::layout::Position;
 use ratatui::style::Modifier;
@@ -14,7 +15,39 @@ use crate::tui::model::{Input, Model};
 use crate::tui::msg::{Cause, Link};
 use crate::tui::need::Need;
 use crate::tui::text;
+use crate::tui::tickets::{Lane, Panel, TicketRow};
 use crate::tui::tree::draw::sign;
+
+/// The groups of agents that are counted.
+const NEEDS: [Need; 4] = [Need::You, Need::Failing, Need::Limited, Need::Working];
+
+/// How the tickets stand: all of it where they are shown, else only what needs somebody.
+fn tickets(model: &Model, width: u16) -> Vec<Span<'static>> {
+    let theme = &model.theme;
+    let glyphs = &theme.glyphs;
+    let backlog = &model.backlog;
+    let wide = width >= 100;
+    let here = model.panel == Panel::Tickets;
+    let working = Lane::ALL.iter().filter(|lane| !matches!(lane, Lane::Waiting | Lane::Ready | Lane::Done));
+    let working = working.map(|lane| backlog.count(*lane)).sum();
+    let you = if here { " need you" } else { " tickets need you" };
+    let parts = [
+        (backlog.needing(), theme.bad, glyphs.attention, you, true),
+        (backlog.conflicting(), theme.warn, glyphs.conflict, " conflicts predicted", here),
+        (working, theme.good, glyphs.running, " under way", here),
+    ];
+    let shown = parts.into_iter().filter(|(count, .., shown)| *count > 0 && *shown);
+    let spans = shown.map(|(count, style, sign, words, _)| {
+        let words = if wide { words } else { "" };
+        Span::styled(format!("  {sign} {count}{words}"), style.add_modifier(Modifier::BOLD))
+    });
+    spans.collect()
+}
+
+/// True when the key that approves lets it go on.
+fn goes_on(row: &TicketRow) -> bool {
+    row.state != TicketState::Open || row.phase == TicketPhase::Failed
+}
 
 /// Where this is, and how the fleet stands.
 pub(super) fn header(model: &Model, frame: &mut Frame<'_>) {
@@ -30,8 +63,9 @@ pub(super) fn header(model: &Model, frame: &mut Frame<'_>) {
     if model.setting.readonly {
         left.push(Span::styled(format!("{} read-only ", glyphs.dot), theme.warn));
     }
-    let mut right = Vec::new();
-    for need in [Need::You, Need::Failing, Need::Limited, Need::Working] {
+    let mut right = tickets(model, area.width);
+    let needs = if model.panel == Panel::Agents { &NEEDS[..] } else { &[] };
+    for need in needs.iter().copied() {
         let count = model.fleet.count(need);
         if count == 0 {
             continue;
@@ -90,7 +124,7 @@ pub(super) fn footer(model: &Model, frame: &mut Frame<'_>) {
     let width = usize::from(area.width);
     let theme = &model.theme;
     let typed = match &model.input {
-        Some(Input::Search(line)) => Some(("/", line, format!("{} found", model.fleet.shown()))),
+        Some(Input::Search(line)) => Some(("/", line, format!("{} found", found(model)))),
         Some(Input::Find(line)) => Some(("/", line, String::new())),
         Some(Input::Command(command)) => Some((":", &command.line, offers(model))),
         _ => None,
@@ -114,6 +148,10 @@ pub(super) fn footer(model: &Model, frame: &mut Frame<'_>) {
         return frame.render_widget(line, area);
     }
     frame.render_widget(hints(model, width), area);
+}
+
+fn found(model: &Model) -> usize {
+    if model.panel == Panel::Tickets { model.backlog.shown() } else { model.fleet.shown() }
 }
 
 fn typing(model: &Model, frame: &mut Frame<'_>, sign: &'static str, line: &LineEdit, right: String) {
@@ -170,6 +208,9 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
 
             pairs.extend([("alt-enter", "new line"), ("esc", "leave, keep")]);
         }
+        Some(Input::SendBack(_)) => {
+            pairs.extend([("enter", "send back"), ("alt-enter", "new line"), ("esc", "leave, keep")]);
+        }
         Some(Input::Prompt(edit)) if edit.theirs.is_some() => {
             pairs.extend([
                 ("ctrl-s", "save mine over theirs"),
@@ -186,11 +227,22 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
             }
             for binding in keys::of(model.place()) {
                 let writes = binding.writes && model.setting.readonly;
-                if binding.hint.is_empty() || writes {
+                let strange = keys::of_tickets(binding) && !model.has_tickets();
+                if binding.hint.is_empty() || writes || strange {
                     continue;
                 }
                 let hint = match binding.act {
-                    keys::Act::Pause if model.agent().is_some_and(|row| !row.wanted) => "start",
+                    keys::Act::Pause
+                        if model.panel == Panel::Agents && model.agent().is_some_and(|row| !row.wanted) =>
+                    {
+                        "start"
+                    }
+                    keys::Act::Panel if model.panel == Panel::Agents => "tickets",
+                    keys::Act::Panel => "agents",
+                    keys::Act::Approve if model.ticket().is_some_and(goes_on) => "continue",
+                    keys::Act::Pause if model.ticket().is_some_and(|row| row.state != TicketState::Open) => {
+                        "open"
+                    }
                     keys::Act::Back if model.pane == Pane::Detail => continue,
                     _ => binding.hint,
                 };

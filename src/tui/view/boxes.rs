@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::parts::between;
-use crate::tui::model::{Input, MessageBox, Model};
+use crate::tui::editor::Editor;
+use crate::tui::model::{Input, MessageBox, Model, SendBackBox};
 use crate::tui::text;
 
 /// Draws what there is.
@@ -13,6 +14,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
     let area = model.areas().message;
     match &model.input {
         Some(Input::Message(message)) => writing(model, message, frame, area),
+        Some(Input::SendBack(back)) => sending_back(model, back, frame, area),
         _ if area.is_empty() => {}
         _ => resting(model, frame, area),
     }
@@ -61,13 +63,23 @@ fn resting(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 
 fn writing(model: &Model, message: &MessageBox, frame: &mut Frame<'_>, area: Rect) {
     let to = message.iteration.as_deref().unwrap_or(message.agent.name());
-    let running = model.agent().is_some_and(|row| row.active > 0);
+    let running = model.fleet.get(&message.agent).is_some_and(|row| row.active > 0);
     let right = if running { "" } else { "nothing runs: it waits for the next iteration" };
-    frame.render_widget(rule(model, &format!("to {to}"), right, area.width), Rect { height: 1, ..area });
+    written(model, &format!("to {to}"), right, &message.editor, frame, area);
+}
+
+fn sending_back(model: &Model, back: &SendBackBox, frame: &mut Frame<'_>, area: Rect) {
+    let id = model.backlog.get(&back.ticket).map_or(back.ticket.name(), |row| &row.id);
+    let right = "work on it begins again with this";
+    written(model, &format!("send {id} back"), right, &back.editor, frame, area);
+}
+
+fn written(model: &Model, title: &str, right: &str, editor: &Editor, frame: &mut Frame<'_>, area: Rect) {
+    frame.render_widget(rule(model, title, right, area.width), Rect { height: 1, ..area });
     let theme = &model.theme;
     let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     let sign = Line::styled(format!(" {}", theme.glyphs.prompt), theme.person);
     frame.render_widget(sign, Rect { height: below.height.min(1), ..below });
     let inside = Rect { x: below.x + 3, width: below.width.saturating_sub(3), ..below };
-    message.editor.draw(frame, inside, theme);
+    editor.draw(frame, inside, theme);
 }

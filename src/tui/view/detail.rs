@@ -10,6 +10,7 @@ use crate::tui::detail::{self, AgentData, Facts, Page, Prompt, StepData};
 use crate::tui::layout::Pane;
 use crate::tui::model::{Input, Model, PromptEdit};
 use crate::tui::msg::Link;
+use crate::tui::tickets::{Panel, page};
 use crate::tui::tree::RowId;
 use crate::tui::update::prompt_of;
 
@@ -20,12 +21,18 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
         return;
     }
     let theme = &model.theme;
-    let typing = matches!(model.input, Some(Input::Prompt(_) | Input::Message(_)));
+    let typing = matches!(model.input, Some(Input::Prompt(_) | Input::Message(_) | Input::SendBack(_)));
     let focused = model.pane == Pane::Detail || typing;
     frame.render_widget(panel(theme, &crumbs(model), &chased(model), focused), areas.detail);
     let inner = areas.inner;
     if let Some(Input::Prompt(edit)) = &model.input {
         return editing(model, edit, frame);
+    }
+    if model.panel == Panel::Tickets {
+        return match page::page(model) {
+            Some(page) => page.draw(model.story.scroll, inner, frame.buffer_mut(), theme),
+            None => detail::empty("Nothing is selected.", inner, frame.buffer_mut(), theme),
+        };
     }
     match model.tree.selected() {
         None => detail::empty("Nothing is selected.", inner, frame.buffer_mut(), theme),
@@ -67,6 +74,9 @@ fn waiting(model: &Model, frame: &mut Frame<'_>) {
 
 /// `builder › loop(build) › #12`.
 fn crumbs(model: &Model) -> String {
+    if model.panel == Panel::Tickets {
+        return model.ticket().map(|row| row.id.clone()).unwrap_or_default();
+    }
     let arrow = format!(" {} ", if model.theme.glyphs.ascii { ">" } else { "›" });
     let Some(row) = model.tree.selected() else { return String::new() };
     let mut crumbs = vec![row.agent().name().to_owned()];
@@ -81,7 +91,11 @@ fn crumbs(model: &Model) -> String {
 }
 
 fn chased(model: &Model) -> String {
-    if model.chase { "follows each iteration".to_owned() } else { String::new() }
+    if model.chase && model.panel == Panel::Agents {
+        "follows each iteration".to_owned()
+    } else {
+        String::new()
+    }
 }
 
 fn agent_page(model: &Model) -> Option<Page> {
@@ -154,6 +168,9 @@ fn editing(model: &Model, edit: &PromptEdit, frame: &mut Frame<'_>) {
 
 /// How many lines the view has, for scrolling.
 pub(crate) fn rows(model: &Model) -> usize {
+    if model.panel == Panel::Tickets {
+        return page::page(model).map_or(0, |page| page.rows());
+    }
     match model.tree.selected() {
         Some(RowId::Agent(_)) => agent_page(model).map_or(0, |page| page.rows()),
         Some(RowId::Step(..) | RowId::More(..)) => {

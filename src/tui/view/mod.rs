@@ -13,6 +13,7 @@ use ratatui::widgets::{Block, Paragraph};
 use super::layout;
 use super::model::Model;
 use super::text;
+use super::tickets::{Panel, board};
 use super::tree;
 
 /// Draws everything.
@@ -24,7 +25,10 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     }
     bars::header(model, frame);
     bars::banner(model, frame);
-    tree::draw::draw(model, frame);
+    match model.panel {
+        Panel::Agents => tree::draw::draw(model, frame),
+        Panel::Tickets => board::draw(model, frame),
+    }
     detail::draw(model, frame);
     boxes::draw(model, frame);
     bars::footer(model, frame);

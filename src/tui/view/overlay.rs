@@ -74,7 +74,9 @@ fn question(model: &Model, confirm: &Confirm, frame: &mut Frame<'_>) {
 type HelpRow = (String, String, &'static str);
 
 fn help_table(model: &Model, search: &str) -> Vec<HelpRow> {
+    let tickets = model.has_tickets();
     let mut rows: Vec<HelpRow> = keys::of(model.place())
+        .filter(|binding| tickets || !keys::of_tickets(binding))
         .map(|binding| (binding.keys.join(" "), binding.help.to_owned(), binding.twin))
         .collect();
     rows.push((
@@ -92,7 +94,9 @@ fn help_table(model: &Model, search: &str) -> Vec<HelpRow> {
         "in the message box: interrupt what runs".into(),
         "gcluster send AGENT TEXT --interrupt",
     ));
-    rows.extend(command::all().map(|(name, help)| (name, help.to_owned(), "")));
+    // A master without tickets has nothing to say of them.
+    let commands = command::all().filter(|(name, _)| tickets || !name.starts_with(":ticket"));
+    rows.extend(commands.map(|(name, help)| (name, help.to_owned(), "")));
     let wanted = search.to_lowercase();
     rows.retain(|(keys, help, twin)| {
         wanted.is_empty()
@@ -118,6 +122,8 @@ fn help(model: &Model, search: &LineEdit, scroll: usize, frame: &mut Frame<'_>) 
         Place::Agent => "an agent",
         Place::Step => "a step",
         Place::Iteration => "an iteration",
+        Place::Board => "the tickets",
+        Place::Ticket => "a ticket",
     };
     let block = panel(theme, &format!("Keys of {of}"), "the same on the command line", true)
         .title_bottom(Line::styled(" type to search   esc back ", theme.dim));

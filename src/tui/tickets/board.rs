@@ -1,0 +1,359 @@
+//! Drawing the tickets: columns of cards, or a list in groups. Only what is in view is made.
+
+use gcluster_types::kinds::ticket::{TicketPhase, TicketState};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::backlog::{Lane, TicketRow};
+use super::desk::ListRow;
+use crate::render::age;
+use crate::tui::layout::Pane;
+use crate::tui::model::Model;
+use crate::tui::msg::Link;
+use crate::tui::text;
+use crate::tui::theme::Theme;
+use crate::tui::view::parts::{between, panel};
+
+/// From this width on there are columns.
+pub const WIDEST_LIST: u16 = 112;
+/// Columns below which a card has two rows for its title.
+const NARROW: u16 = 26;
+/// Columns that a title keeps in the list before anything but the age stands at its right.
+const TITLE: usize = 20;
+
+/// Rows of the title of a card, where all columns together have so much room.
+fn title_rows(width: u16) -> u16 {
+    if width / (Lane::ALL.len() as u16) < NARROW { 2 } else { 1 }
+}
+
+/// Rows of a card, with the empty one below it.
+fn card_rows(width: u16) -> u16 {
+    title_rows(width) + 3
+}
+
+/// Cards that each column shows in a place: one row is the heading's, and the last card needs no empty row.
+pub fn cards_in(area: Rect) -> usize {
+    usize::from((area.height / card_rows(area.width)).max(1))
+}
+
+/// Draws the tickets into the place of the tree.
+pub fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let areas = model.areas();
+    if areas.tree.is_empty() {
+        return;
+    }
+    let theme = &model.theme;
+    let (count, shown) = (model.backlog.len(), model.backlog.shown());
+    let title = match model.backlog.filter().is_empty() {
+        true => format!("Tickets {count}"),
+        false => format!("Tickets {shown} of {count}"),
+    };
+    let pools = pools(model, usize::from(areas.tree.width).saturating_sub(text::width(&title) + 8));
+    frame.render_widget(panel(theme, &title, &pools, model.pane == Pane::Tree), areas.tree);
+    if shown == 0 {
+        return empty(model, frame, areas.rows);
+    }
+    match model.board() && model.pane == Pane::Tree {
+        true => columns(model, frame, areas.rows),
+        false => list(model, frame, areas.rows),
+    }
+}
+
+/// `builders 2 of 3 busy`, or what keeps a pool from taking more.
+fn pools(model: &Model, room: usize) -> String {
+    let all: Vec<String> = model
+        .pools
+        .values()
+        .map(|pool| match &pool.message {
+            Some(why) => format!("{}: {}", pool.key.name(), text::one_line(why)),
+            None => format!("{} {} of {} busy", pool.key.name(), pool.busy, pool.workers),
+        })
+        .collect();
+    let dot = format!(" {} ", model.theme.glyphs.dot);
+    text::truncate(&all.join(&dot), room, model.theme.glyphs.ellipsis).into_owned()
+}
+
+/// What to do when there is nothing to see.
+fn empty(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let theme = &model.theme;
+    let place = model.setting.namespace.as_deref();
+    let place = place.map_or("any namespace".to_owned(), |name| format!("namespace {name}"));
+    let said: Vec<(String, Style)> = if !model.backlog.filter().is_empty() {
+        vec![("Nothing matches.".into(), theme.strong), ("esc shows all again.".into(), theme.dim)]
+    } else if !model.backlog_listed && !matches!(model.link, Link::Down(_)) {
+        vec![("Reading the tickets…".into(), theme.dim)]
+    } else {
+        vec![
+            (format!("No tickets in {place} yet."), theme.strong),
+            (String::new(), theme.text),
+            ("In another terminal:".into(), theme.dim),
+            ("gcluster ticket add \"title\"".into(), theme.accent),
+            (String::new(), theme.text),
+            ("They appear here by themselves.".into(), theme.dim),
+        ]
+    };
+    let mut lines = vec![Line::default()];
+    for (words, style) in said {
+        let rows = text::wrap(&words, usize::from(area.width).saturating_sub(2));
+        lines.extend(rows.into_iter().map(|row| Line::styled(format!(" {row}"), style)));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Where each column stands.
+fn lanes(area: Rect) -> impl Iterator<Item = (Lane, Rect)> {
+    let count = Lane::ALL.len() as u16;
+    let (each, more) = (area.width / count, area.width % count);
+    Lane::ALL.into_iter().zip(0..count).map(move |(lane, at)| {
+        let x = area.x + at * each + at.min(more);
+        (lane, Rect { x, width: each + u16::from(at < more), ..area })
+    })
+}
+
+fn columns(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let theme = &model.theme;
+    let cards = cards_in(area);
+    let rows = card_rows(area.width);
+    let here = model.ticket().map(TicketRow::lane);
+    for (lane, place) in lanes(area) {
+        let last = lane == Lane::Done;
+        let inner = Rect { width: place.width.saturating_sub(u16::from(!last)), ..place };
+        if !last {
+            for y in place.y..place.bottom() {
+                let bar = Span::styled(theme.glyphs.vertical, theme.border);
+                frame.render_widget(bar, Rect { x: inner.right(), y, width: 1, height: 1 });
+            }
+        }
+        let count = model.backlog.count(lane);
+        let style = if here == Some(lane) { theme.accent } else { theme.dim };
+        let heading = vec![
+            Span::styled(format!(" {} ", lane.title().to_uppercase()), style.add_modifier(Modifier::BOLD)),
+            Span::styled(count.to_string(), theme.dim),
+        ];
+        let top = model.desk.top(lane);
+        let below = count.saturating_sub(top + cards);
+        let mut more = String::new();
+        for (hidden, sign) in [(top, theme.glyphs.up), (below, theme.glyphs.down)] {
+            if hidden > 0 {
+                more.push_str(&format!("{sign}{hidden} "));
+            }
+        }
+        let width = usize::from(inner.width);
+        let line = between(heading, vec![Span::styled(more, theme.dim)], width, theme.glyphs.ellipsis);
+        frame.render_widget(line, Rect { height: 1, ..inner });
+        for (row, y) in model.desk.cards(&model.backlog, lane, cards).iter().zip((0..).map(|n| n * rows)) {
+            let place = Rect { y: inner.y + 1 + y, height: rows - 1, ..inner };
+            card(model, row, frame, place.intersection(inner));
+        }
+    }
+}
+
+fn card(model: &Model, row: &TicketRow, frame: &mut Frame<'_>, area: Rect) {
+    let theme = &model.theme;
+    let glyphs = &theme.glyphs;
+    let selected = Some(&row.key) == model.desk.selected();
+    let width = usize::from(area.width);
+    let mark = || Span::styled(if selected { glyphs.selector } else { " " }, theme.accent);
+    let (style, sign) = sign(row, theme);
+    let head = vec![
+        mark(),
+        Span::styled(format!("{sign} "), style),
+        Span::styled(text::one_line(&row.id).into_owned(), theme.strong),
+    ];
+    let priority = Span::styled(format!(" P{} ", row.priority), priority_style(row, theme));
+    let mut facts = vec![mark(), Span::raw(" ")];
+    facts.extend(facts_of(row, model, area.width < NARROW));
+    let since = row.since.or(row.created);
+    let since = since.map_or_else(String::new, |at| format!(" {} ", age::since(at, model.now)));
+    let reviewed = if row.reviews > 0 { format!(" {}", reviews(row.reviews, theme)) } else { String::new() };
+    let right = vec![Span::styled(reviewed, theme.text), priority];
+    let mut lines = vec![between(head, right, width, glyphs.ellipsis)];
+    for title in titles(&row.title, width.saturating_sub(3), area.height.saturating_sub(2), glyphs.ellipsis) {
+        let title = vec![mark(), Span::raw(" "), Span::styled(title, theme.text)];
+        lines.push(between(title, vec![Span::raw(" ")], width, glyphs.ellipsis));
+    }
+    lines.push(between(facts, vec![Span::styled(since, theme.dim)], width, glyphs.ellipsis));
+    for (line, y) in lines.into_iter().zip(area.y..area.bottom()) {
+        let line = if selected { line.patch_style(theme.selected) } else { line };
+        frame.render_widget(line, Rect { y, height: 1, ..area });
+    }
+}
+
+/// A title on exactly so many rows; what does not fit is cut.
+fn titles(title: &str, columns: usize, rows: u16, ellipsis: &str) -> Vec<String> {
+    let title = text::one_line(title);
+    let rows = usize::from(rows);
+    let mut lines = text::wrap(&title, columns.max(1));
+    if lines.len() > rows {
+        // What follows the last row stands in it, as far as there is room.
+        let rest = lines.split_off(rows.saturating_sub(1)).join(" ");
+        lines.push(text::truncate(&rest, columns, ellipsis).into_owned());
+    }
+    lines.resize(rows, String::new());
+    lines
+}
+
+/// What is worth a word on a card, the more important first. A narrow card has its sign alone for a conflict.
+fn facts_of(row: &TicketRow, model: &Model, narrow: bool) -> Vec<Span<'static>> {
+    let theme = &model.theme;
+    let mut facts: Vec<(String, Style)> = Vec::new();
+    if let Some((word, style)) = word(row, theme) {
+        facts.push((word, style));
+    }
+    if !narrow && row.conflict.is_some() && !row.phase.is_terminal() {
+        facts.push((format!("{} conflict", theme.glyphs.conflict), theme.warn));
+    }
+    if let Some(worker) = row.worker {
+        facts.push((format!("w{worker}"), theme.text));
+    }
+    let mut spans: Vec<Span<'static>> = Vec::new();
+    for (text, style) in facts {
+        let blank = if spans.is_empty() { "" } else { " " };
+        spans.push(Span::styled(format!("{blank}{text}"), style));
+    }
+    spans
+}
+
+/// What its column does not say already.
+fn word(row: &TicketRow, theme: &Theme) -> Option<(String, Style)> {
+    Some(match (row.phase, row.state) {
+        _ if row.needs() && row.phase != TicketPhase::Failed => ("needs you".into(), theme.bad),
+        (TicketPhase::Merged, _) => ("merged".into(), theme.good),
+        (TicketPhase::Failed, _) => ("failed".into(), theme.bad),
+        (TicketPhase::Cancelled, _) => ("cancelled".into(), theme.dim),
+        (_, TicketState::Held) => ("held".into(), theme.warn),
+        (_, TicketState::Cancelled) => ("cancelling".into(), theme.warn),
+        (TicketPhase::Approved, _) => ("approved".into(), theme.good),
+        (TicketPhase::Waiting, _) => (in_words(&row.reason), theme.dim),
+        _ => return None,
+    })
+}
+
+/// `DependencyMissing` as `dependency missing`.
+fn in_words(reason: &str) -> String {
+    let mut out = String::new();
+    for c in text::one_line(reason).chars() {
+        if c.is_uppercase() && !out.is_empty() {
+            out.push(' ');
+        }
+        out.extend(c.to_lowercase());
+    }
+    out
+}
+
+/// How often it was reviewed.
+pub fn reviews(rounds: i32, theme: &Theme) -> String {
+    if theme.glyphs.ascii { format!("rv{rounds}") } else { format!("📝{rounds}") }
+}
+
+/// Colour and sign of a ticket.
+pub fn sign(row: &TicketRow, theme: &Theme) -> (Style, &'static str) {
+    let glyphs = &theme.glyphs;
+    match (row.phase, row.state) {
+        (TicketPhase::Failed, _) => (theme.bad, glyphs.failed),
+        (TicketPhase::Merged, _) => (theme.good, glyphs.done),
+        (TicketPhase::Cancelled, _) => (theme.dim, glyphs.interrupted),
+        _ if row.needs() => (theme.bad, glyphs.attention),
+        (_, TicketState::Held) => (theme.warn, glyphs.paused),
+        _ if row.conflict.is_some() => (theme.warn, glyphs.conflict),
+        (TicketPhase::Waiting, _) => (theme.dim, glyphs.pending),
+        (TicketPhase::Ready, _) => (theme.text, glyphs.idle),
+        _ => (theme.good, glyphs.running),
+    }
+}
+
+fn priority_style(row: &TicketRow, theme: &Theme) -> Style {
+    match row.priority {
+        1 => theme.bad,
+        2 => theme.warn,
+        _ => theme.dim,
+    }
+}
+
+fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let theme = &model.theme;
+    let width = usize::from(area.width);
+    let rows = model.desk.window(&model.backlog, usize::from(area.height));
+    for (row, y) in rows.iter().zip(area.y..) {
+        let line = match row {
+            ListRow::Group(lane) => heading(*lane, model, width),
+            ListRow::Ticket(row) => {
+                let selected = Some(&row.key) == model.desk.selected();
+                let line = ticket_line(row, model, width, selected && model.pane == Pane::Tree);
+                if selected { line.patch_style(theme.selected) } else { line }
+            }
+        };
+        frame.render_widget(line, Rect { y, height: 1, ..area });
+    }
+}
+
+fn heading(lane: Lane, model: &Model, width: usize) -> Line<'static> {
+    let theme = &model.theme;
+    let text = format!(" {} ", lane.title().to_uppercase());
+    let count = format!("{} ", model.backlog.count(lane));
+    let rule = width.saturating_sub(text::width(&text) + text::width(&count) + 1);
+    Line::from(vec![
+        Span::styled(text, theme.accent.add_modifier(Modifier::BOLD)),
+        Span::styled(count, theme.dim),
+        Span::styled(theme.glyphs.rule.repeat(rule), theme.border),
+    ])
+}
+
+fn ticket_line(row: &TicketRow, model: &Model, width: usize, marked: bool) -> Line<'static> {
+    let theme = &model.theme;
+    let glyphs = &theme.glyphs;
+    let (style, sign) = sign(row, theme);
+    let left = vec![
+        Span::styled(if marked { glyphs.selector } else { " " }, theme.accent),
+        Span::styled(format!("{sign} "), style),
+        Span::styled(text::one_line(&row.id).into_owned(), theme.strong),
+        Span::styled(format!(" {}", text::one_line(&row.title)), theme.text),
+    ];
+    let since = row.since.or(row.created);
+    let since = since.map_or_else(String::new, |at| age::since(at, model.now));
+    let (word, word_style) = word(row, theme).unwrap_or_default();
+    let conflict = if row.conflict.is_some() && !row.phase.is_terminal() { glyphs.conflict } else { "" };
+    // The first is the last to go. What is empty in one row is a gap in all of them, so that columns stay columns.
+    let columns = [
+        (since, 5, theme.dim),
+        (if row.reviews > 0 { reviews(row.reviews, theme) } else { String::new() }, 5, theme.text),
+        (row.worker.map_or_else(String::new, |worker| format!("w{worker}")), 4, theme.text),
+        (conflict.to_owned(), 2, theme.warn),
+        (format!("P{}", row.priority), 4, priority_style(row, theme)),
+        (word, 14, word_style),
+    ];
+    let mut right = Vec::new();
+    let mut room = width.saturating_sub(TITLE);
+    for (text, columns, style) in columns {
+        if room < columns {
+            break;
+        }
+        room -= columns;
+        let text = text::truncate(&text, columns - 1, glyphs.ellipsis).into_owned();
+        let blank = columns - text::width(&text);
+        right.push(Span::styled(format!("{}{text}", " ".repeat(blank)), style));
+    }
+    // The age stands at the edge.
+    right.reverse();
+    between(left, right, width, glyphs.ellipsis)
+}
+
+/// The ticket at a place of the screen.
+pub(crate) fn at(model: &Model, x: u16, y: u16) -> Option<crate::tui::fleet::Key> {
+    let area = model.areas().rows;
+    let line = usize::from(y.checked_sub(area.y)?);
+    if !(model.board() && model.pane == Pane::Tree) {
+        let rows = model.desk.window(&model.backlog, usize::from(area.height));
+        return match rows.get(line)? {
+            ListRow::Ticket(row) => Some(row.key.clone()),
+            ListRow::Group(_) => None,
+        };
+    }
+    let (lane, _) = lanes(area).find(|(_, place)| (place.x..place.right()).contains(&x))?;
+    let index = line.checked_sub(1)? / usize::from(card_rows(area.width));
+    let cards = model.desk.cards(&model.backlog, lane, cards_in(area));
+    cards.get(index).map(|row| row.key.clone())
+}
