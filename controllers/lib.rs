@@ -5,6 +5,7 @@
 //!            tickets: what each ticket waits for
 //!            repositories: the hub of each repository, its hooks and its pushes
 //!            workspaces: the worktrees in which tickets are worked on
+//!            backlog: files that become tickets
 //!                      collector: what nobody owns or needs any more
 //!                      persistence: the one loop under the API (state to disk)
 //! ```
@@ -16,6 +17,7 @@
 
 mod agents;
 pub mod backend;
+pub mod backlog;
 pub mod checks;
 pub mod collector;
 pub mod context;

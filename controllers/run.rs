@@ -29,6 +29,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             workspaces::run(ctx.clone()),
             checks.run(),
             repositories::run(ctx.clone()),
+            crate::backlog::run(ctx.clone()),
         );
     };
     tokio::select! {

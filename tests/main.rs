@@ -7,6 +7,7 @@ mod adoption;
 mod adoption_claude;
 mod agent_programs;
 mod architecture;
+mod backlog;
 mod budgets;
 mod claude_real;
 mod cli_apply;

@@ -6,9 +6,11 @@
 //! dependencies: [T-7]
 //! ```
 //!
-//! One document may hold one ticket, a list of them, or `tickets:` with a list.
+//! One document may hold one ticket, a list of them, or `tickets:` with a list. [`read_file`] takes objects and Markdown, too.
 
 mod graph;
+mod manifest;
+mod markdown;
 mod plain;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,21 @@ use std::fmt;
 
 pub use graph::{Cycle, cycle};
 pub use plain::read;
+
+use crate::kinds::ticket::Ticket;
+
+/// Reads the tickets of a file by what its name ends in: Markdown (`md`, `markdown`), else YAML or JSON, which holds
+/// plain tickets or objects.
+///
+/// # Errors
+/// All problems of all tickets, in the order of the file; then none of them was taken.
+pub fn read_file(extension: &str, text: &str) -> Result<Vec<Ticket>, Vec<Problem>> {
+    match extension {
+        "md" | "markdown" => markdown::read(text),
+        _ if manifest::are_in(text) => manifest::read(text),
+        _ => plain::read(text),
+    }
+}
 
 /// What is wrong with one place of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

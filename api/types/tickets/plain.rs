@@ -231,7 +231,7 @@ impl Reader {
     }
 }
 
-fn problem(at: &Marker, field: &str, message: String) -> Problem {
+pub(super) fn problem(at: &Marker, field: &str, message: String) -> Problem {
     Problem { line: at.line(), column: at.col() + 1, field: field.to_owned(), message }
 }
 

@@ -67,7 +67,67 @@ fn what_is_no_ticket_is_said_in_one_sentence() {
     assert_eq!(told(twice), "2:8: id: the ticket \"a\" is there already, in line 1");
 }
 
+#[test]
+fn objects_are_read_with_every_problem_by_line_and_field() {
+    let text = "apiVersion: gcluster.dev/v1alpha1\nkind: Ticket\nmetadata: {name: t-1, labels: {team: web}}\n\
+        spec:\n  title: Add avatars\n  dependsOn: [t-0]\n  estimateMinutes: 5\n---\n---\n\
+        kind: List\nitems:\n- {apiVersion: gcluster.dev/v1alpha1, kind: Ticket, metadata: {name: t-2}, spec: {title: x}}\n";
+    let read_yaml = |text: &str| read_file("yaml", text);
+    let tickets = read_yaml(text).unwrap();
+    assert_eq!(tickets.iter().filter_map(|t| t.metadata.name.as_deref()).collect::<Vec<_>>(), ["t-1", "t-2"]);
+    assert_eq!((tickets[0].spec.priority, &tickets[0].spec.depends_on[..]), (3, &["t-0".to_owned()][..]));
+    assert_eq!(tickets[0].metadata.labels.as_ref().unwrap()["team"], "web");
+
+    let wrong = "apiVersion: v1\nkind: Ticket\nmetadata:\n  name: T 1\nspec:\n  title: ''\n  priority: 0\n  colour: red\n  \
+        locks: ui\n---\nkind: Agent\nspec: {title: x}\n";
+    let told: Vec<String> = read_yaml(wrong).unwrap_err().iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    1:13: apiVersion: must be gcluster.dev/v1alpha1
+    4:9: metadata.name: must be lower-case letters, digits, '-' and '.'
+    6:10: spec.title: must not be empty
+    7:13: spec.priority: must be at least 1, the highest
+    8:3: spec.colour: there is no such field; a ticket has decision, dependsOn, description, estimateMinutes, locks, pool, priority, repositories, state, tags, ticketID, title
+    9:10: spec.locks: invalid type: string "ui", expected a sequence
+    11:1: apiVersion: is missing; it must be gcluster.dev/v1alpha1
+    11:1: metadata.name: is missing
+    11:7: kind: must be Ticket
+    "#);
+}
+
+#[test]
+fn markdown_is_a_ticket_with_its_text_as_description() {
+    let one = |text: &str| read_file("md", text).map(|mut tickets| tickets.remove(0));
+    let ticket = one("---\nid: T-7\npriority: high\n---\n\n# Add avatars\n\nRound ones.\n\n- a\n").unwrap();
+    assert_eq!((ticket.metadata.name.as_deref(), ticket.spec.title.as_str()), (Some("t-7"), "Add avatars"));
+    assert_eq!((ticket.spec.priority, ticket.spec.description.as_str()), (2, "Round ones.\n\n- a"));
+    let bare = one("# Say \"hello\": now\nIn all languages.\n").unwrap();
+    assert_eq!(
+        (bare.spec.title.as_str(), bare.metadata.name.as_deref()),
+        ("Say \"hello\": now", Some("say-hello-now"))
+    );
+    let titled = one("---\r\ntitle: x\r\n---\r\n# Heading\r\n").unwrap();
+    assert_eq!((titled.spec.title.as_str(), titled.spec.description.as_str()), ("x", "# Heading"));
+    let told = |text: &str| one(text).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        told("---\nid: x\npriority: soon\n---\n# y\n")[0].split(" must").next(),
+        Some("3:11: priority:")
+    );
+    assert!(told("---\nid: x\n---\nno heading\n")[0].starts_with("4:1: title: is missing"));
+    assert!(
+        told("---\ntitle: x\ndescription: a\n---\nb\n")[0].starts_with("5:1: description: is told twice")
+    );
+    assert!(told("---\ntitle: [\n")[0].contains("this is not YAML"));
+    assert!(told("")[0].starts_with("1:1: title: is missing"));
+}
+
 proptest! {
+    #[test]
+    fn no_file_makes_it_panic(text in "(---\n|# |title: |apiVersion: |kind: Ticket\n|spec:|  |\n|\\[|\\{|a|: |x|\"|\u{feff}){0,16}") {
+        for extension in ["md", "yaml", "json"] {
+            let _ = read_file(extension, &text);
+        }
+    }
+
     #[test]
     fn no_text_makes_it_panic(text in "([ \\-\n:{}\\[\\],&*!|>'\"#a-c]|id|title|priority|locks|tickets|1|- ){0,40}") {
         let _ = read(&text);
