@@ -34,6 +34,9 @@ pub enum Error {
         #[source]
         source: ProgramError,
     },
+    /// Git did not do what was asked of it.
+    #[error(transparent)]
+    Git(#[from] gcluster_git::Error),
 }
 
 /// A result of a controller.
@@ -50,7 +53,7 @@ impl Error {
     pub fn code(&self) -> Option<u16> {
         match self {
             Error::Api { source, .. } => api_code(source),
-            Error::Transcript { .. } | Error::Program { .. } => None,
+            Error::Transcript { .. } | Error::Program { .. } | Error::Git(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@
 //!            repositories: the hub of each repository, its hooks and its pushes
 //!            workspaces: the worktrees in which tickets are worked on
 //!            backlog: files that become tickets
+//!            reviews: what a reviewer says of a ticket's change
 //!                      collector: what nobody owns or needs any more
 //!                      persistence: the one loop under the API (state to disk)
 //! ```
@@ -29,6 +30,7 @@ mod mirror;
 pub mod persistence;
 pub mod report;
 pub mod repositories;
+pub mod reviews;
 pub mod revision;
 pub mod tickets;
 pub mod workspaces;

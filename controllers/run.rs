@@ -30,6 +30,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             checks.run(),
             repositories::run(ctx.clone()),
             crate::backlog::run(ctx.clone()),
+            crate::reviews::run(ctx.clone()),
         );
     };
     tokio::select! {

@@ -13,6 +13,7 @@ mod error;
 mod export;
 pub mod hub;
 mod merged;
+pub mod patch;
 mod program;
 #[cfg(test)]
 mod scratch;
