@@ -1,107 +1,175 @@
-//! Where each ticket stands: a pure function of all tickets of a namespace.
+//! What follows for all tickets, pools and locks of a namespace: a pure function of what was seen.
+//!
+//! ```text
+//! seen ─▶ wishes, steps of those in flight ─▶ slots and locks ─▶ queue, best first ─▶ what has to be made ─▶ Plan
+//! ```
+//!
+//! A worker, or a lock, is free only when that is written: what is about to be given back is not given out in the
+//! same breath, because the write may fail.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use gcluster_types::Ticket;
-use gcluster_types::kinds::ticket::{TicketPhase, TicketState};
-use gcluster_types::tickets::cycle;
-use kube::ResourceExt;
+use gcluster_types::kinds::ticket::TicketPhase;
+use gcluster_types::{Ticket, TicketStatus, WorkerPoolStatus};
+use k8s_openapi::api::coordination::v1::Lease;
 
-/// Where a ticket stands, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// `Waiting`, `Ready` or `Cancelled`.
-    pub phase: TicketPhase,
-    /// One CamelCase word.
-    pub reason: &'static str,
-    /// One sentence.
-    pub message: String,
+use super::advance::{Scene, advance};
+use super::draft::{Draft, Note};
+use super::locks::{self, Holders};
+use super::pools::{self, Slots};
+use super::queue;
+use super::snapshot::{Snapshot, phase};
+use super::usage;
+use super::wants::{Action, wants};
+use super::wishes::{carry_out, wish};
+
+/// What to do about one ticket.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turn {
+    /// Its status as it should be.
+    pub status: TicketStatus,
+    /// What to tell once the status is written.
+    pub notes: Vec<Note>,
+    /// Locks that have to be taken before the status may be written, all of them or none.
+    pub take: Vec<Lease>,
+    /// What to do once it is written.
+    pub actions: Vec<Action>,
 }
 
-/// Decides about every ticket that nobody has taken, by name. Tickets that somebody has taken, and those that came to
-/// their end, are left out.
-pub fn plan<'t>(tickets: impl IntoIterator<Item = &'t Ticket>) -> BTreeMap<String, Decision> {
-    let all: BTreeMap<String, &Ticket> =
-        tickets.into_iter().map(|ticket| (ticket.name_any(), ticket)).collect();
-    let cycles = cycles(&all);
-    let free = all.iter().filter(|(_, ticket)| is_free(ticket));
-    let decide = |(name, ticket): (&String, &&Ticket)| {
-        let nothing = || Decision {
-            phase: TicketPhase::Ready,
-            reason: "Ready",
-            message: "nothing keeps it: a worker may take it".to_owned(),
+/// What to do.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Every ticket.
+    pub tickets: BTreeMap<String, Turn>,
+    /// The status of every pool.
+    pub pools: BTreeMap<String, WorkerPoolStatus>,
+    /// What to do about locks.
+    pub locks: Vec<Action>,
+    /// Agents whose last answer is needed to go on.
+    pub answers: BTreeSet<String>,
+    /// When to look again if nothing changes.
+    pub look_again: Option<Duration>,
+}
+
+/// Plans for a namespace.
+pub fn plan(seen: &Snapshot) -> Plan {
+    let mut plan = Plan::default();
+    let mut drafts: BTreeMap<&str, Draft> = BTreeMap::new();
+    for (name, ticket) in &seen.tickets {
+        let mut draft = Draft::new(ticket.status.as_ref(), seen.now);
+        draft.status.observed_generation = ticket.metadata.generation;
+        let scene = Scene::new(seen, ticket, &draft.status);
+        usage::count(seen, name, &mut draft.status);
+        if !carry_out(&scene, &mut draft) {
+            advance(&scene, &mut draft, &mut plan.answers);
+        }
+        keep_locks(seen, ticket, &mut draft);
+        drafts.insert(name, draft);
+    }
+    let (mut slots, mut holders) = (Slots::default(), Holders::default());
+    occupy(seen, &drafts, &mut slots, &mut holders);
+    let mut takes = queue_up(seen, &mut drafts, &mut slots, &mut holders);
+    for (name, draft) in &drafts {
+        let Some(ticket) = seen.tickets.get(*name) else { continue };
+        let actions = wants(&Scene::new(seen, ticket, &draft.status), &draft.status);
+        let take = takes.remove(*name).unwrap_or_default();
+        let (status, notes) = (draft.status.clone(), draft.notes.clone());
+        plan.tickets.insert((*name).to_owned(), Turn { status, notes, take, actions });
+    }
+    let standing: Vec<(&Ticket, &TicketStatus)> = drafts
+        .iter()
+        .filter_map(|(name, draft)| Some((&**seen.tickets.get(*name)?, &draft.status)))
+        .collect();
+    for (name, pool) in &seen.pools {
+        plan.pools.insert(name.clone(), pools::status(seen, &slots, pool, &standing));
+    }
+    plan.locks = locks::upkeep(seen, &holders, |ticket| seen.busy_workers(ticket).next().is_some());
+    plan.locks.extend(retaken(seen, &drafts));
+    plan.look_again = locks::next_look(seen);
+    plan
+}
+
+/// True for the phases in which a worker is kept for a ticket.
+pub(super) fn has_worker(phase: TicketPhase) -> bool {
+    use TicketPhase::{Approved, Checking, Reviewing, Working};
+    matches!(phase, Working | Checking | Reviewing | Approved)
+}
+
+/// Who has which worker and which lock: by what is written, by what is about to be, and by what still runs.
+fn occupy(seen: &Snapshot, drafts: &BTreeMap<&str, Draft>, slots: &mut Slots, holders: &mut Holders) {
+    for (name, ticket) in &seen.tickets {
+        let written = ticket.status.clone().unwrap_or_default();
+        let next = drafts.get(name.as_str()).map(|draft| draft.status.clone()).unwrap_or_default();
+        let runs = seen.busy_workers(name).next().is_some();
+        for status in [&written, &next] {
+            if has_worker(status.phase) || runs {
+                slots.take(status, name);
+            }
+        }
+        if written.phase.is_in_flight() || next.phase.is_in_flight() || runs {
+            let words = if next.phase.is_in_flight() { next.phase } else { written.phase };
+            holders.hold(ticket, &format!("{words:?}").to_lowercase());
+        }
+    }
+    holders.foreign(seen);
+}
+
+/// Gives work to free workers, the best ticket first. Answers the locks that have to be taken for it.
+fn queue_up<'a>(
+    seen: &'a Snapshot,
+    drafts: &mut BTreeMap<&'a str, Draft>,
+    slots: &mut Slots,
+    holders: &mut Holders,
+) -> BTreeMap<&'a str, Vec<Lease>> {
+    let phases: BTreeMap<&str, TicketPhase> =
+        drafts.iter().map(|(name, draft)| (*name, draft.status.phase)).collect();
+    let cycles = queue::cycles(seen);
+    let mut free: Vec<(&Ticket, bool)> = Vec::new();
+    for (name, draft) in drafts.iter() {
+        let Some(ticket) = seen.tickets.get(*name) else { continue };
+        // What is wanted of it comes first; and what was let go in this breath is taken in the next.
+        let is_new = draft.status.phase != phase(ticket) && draft.status.phase == TicketPhase::Ready;
+        if queue::is_free(ticket, &draft.status) && wish(ticket, &draft.status).is_none() && !is_new {
+            free.push(queue::rank(ticket, &draft.status));
+        }
+    }
+    queue::sort(&mut free);
+    let mut takes = BTreeMap::new();
+    for (ticket, _) in free {
+        let name = ticket.metadata.name.as_deref().unwrap_or_default();
+        let (Some((name, _)), Some(draft)) = (phases.get_key_value(name), drafts.get_mut(name)) else {
+            continue;
         };
-        (name.clone(), waits(ticket, &all, cycles.get(name)).unwrap_or_else(nothing))
+        let kept = queue::kept(ticket, &phases, cycles.get(*name));
+        if queue::decide(seen, ticket, draft, kept, slots, holders) {
+            slots.take(&draft.status, name);
+            holders.hold(ticket, "working");
+            takes.insert(*name, locks::missing(seen, ticket));
+        }
+    }
+    takes
+}
+
+/// Says when somebody has a lock that the ticket needs while it is at work.
+fn keep_locks(seen: &Snapshot, ticket: &Ticket, draft: &mut Draft) {
+    let lost = if phase(ticket).is_in_flight() && draft.status.phase.is_in_flight() {
+        locks::lost(seen, ticket)
+    } else {
+        None
     };
-    free.map(decide).collect()
+    if let (Some(message), false) = (&lost, draft.is_flagged("LockLost")) {
+        draft.note(true, "LockLost", message.clone());
+    }
+    draft.flag("LockLost", lost);
 }
 
-fn phase(ticket: &Ticket) -> TicketPhase {
-    ticket.status.as_ref().map(|status| status.phase).unwrap_or_default()
-}
-
-/// Nobody has taken it. A ticket that was cancelled is free again once it is opened.
-fn is_free(ticket: &Ticket) -> bool {
-    match phase(ticket) {
-        TicketPhase::Waiting | TicketPhase::Ready | TicketPhase::Cancelled => true,
-        // Whoever has it lets it go.
-        _ => false,
-    }
-}
-
-/// What keeps a ticket; none when nothing does.
-fn waits(ticket: &Ticket, all: &BTreeMap<String, &Ticket>, cycle: Option<&String>) -> Option<Decision> {
-    let waiting = |reason, message| Some(Decision { phase: TicketPhase::Waiting, reason, message });
-    match ticket.spec.state {
-        TicketState::Cancelled => {
-            let message = "spec.state is Cancelled".to_owned();
-            return Some(Decision { phase: TicketPhase::Cancelled, reason: "Cancelled", message });
-        }
-        TicketState::Held => return waiting("Held", "spec.state is Held; Open lets it go on".to_owned()),
-        TicketState::Open => {}
-    }
-    if let Some(cycle) = cycle {
-        return waiting("DependencyCycle", format!("it waits for itself: {cycle}; take one dependency away"));
-    }
-    let mut wanted: Vec<String> = Vec::new();
-    for name in &ticket.spec.depends_on {
-        match all.get(name) {
-            None => {
-                let message = format!("it depends on {name}, and there is no such ticket");
-                return waiting("DependencyMissing", message);
-            }
-            Some(other) => match phase(other) {
-                TicketPhase::Merged => {}
-                over @ (TicketPhase::Failed | TicketPhase::Cancelled) => {
-                    let over = format!("{over:?}").to_lowercase();
-                    let message = format!(
-                        "it depends on {name}, which is {over}; open that one again or take the dependency away"
-                    );
-                    return waiting("DependencyFailed", message);
-                }
-                open => wanted.push(format!("{name} ({})", format!("{open:?}").to_lowercase())),
-            },
-        }
-    }
-    match wanted.is_empty() {
-        true => None,
-        false => waiting("Dependencies", format!("it waits for {}", wanted.join(", "))),
-    }
-}
-
-/// For every ticket that is part of a cycle, the cycle in words.
-fn cycles(all: &BTreeMap<String, &Ticket>) -> BTreeMap<String, String> {
-    let mut edges: BTreeMap<String, Vec<String>> =
-        all.iter().map(|(name, ticket)| (name.clone(), ticket.spec.depends_on.clone())).collect();
-    let mut found = BTreeMap::new();
-    while let Some(one) = cycle(&edges) {
-        let members: BTreeSet<&String> = one.0.iter().collect();
-        for (name, waits_for) in &mut edges {
-            if members.contains(name) {
-                found.insert(name.clone(), one.to_string());
-                waits_for.clear();
-            }
-        }
-    }
-    found
+/// Locks of tickets in flight whose leases somebody removed.
+fn retaken(seen: &Snapshot, drafts: &BTreeMap<&str, Draft>) -> Vec<Action> {
+    let in_flight = seen.tickets.values().filter(|ticket| {
+        let next = ticket.metadata.name.as_deref().and_then(|name| drafts.get(name));
+        phase(ticket).is_in_flight() && next.is_some_and(|draft| draft.status.phase.is_in_flight())
+    });
+    let missing = in_flight.flat_map(|ticket| locks::missing(seen, ticket));
+    missing.map(|lease| Action::TakeLock(Box::new(lease))).collect()
 }

@@ -1,151 +1,150 @@
-//! The loop: after any change of any ticket, all tickets of its namespace are looked at together.
+//! The loop: after any change, all tickets of the namespace are looked at together.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::StreamExt;
-use gcluster_types::kinds::ticket::{TicketPhase, TicketStatus};
-use gcluster_types::{Ticket, labels};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event};
+use futures::channel::mpsc;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use gcluster_types::{WorkerPool, labels};
 use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
-use super::plan::{Decision, plan};
+use super::act::Hands;
+use super::plan::{Plan, plan};
+use super::watch::Caches;
 use crate::Context;
 use crate::control_loop::jittered;
 use crate::error::Result;
 use crate::report::{Events, write_status};
 
-/// The status fields that are decided here.
-const FIELDS: &[&str] = &["observedGeneration", "phase", "reason", "message", "since"];
+/// The status fields of a pool.
+const POOL_FIELDS: &[&str] =
+    &["observedGeneration", "replicas", "busy", "ready", "merged", "failed", "message", "conditions"];
 /// Changes that come in one breath are looked at once.
 const SETTLE: Duration = Duration::from_millis(20);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-
-type Tickets = BTreeMap<String, Arc<Ticket>>;
+/// Tickets that are written at once.
+const CONCURRENCY: usize = 16;
 
 /// Runs until it is dropped.
 pub async fn run(ctx: Context) {
+    let caches = Caches::default();
+    let (sender, changes) = mpsc::unbounded();
+    tokio::join!(caches.follow(&ctx.client, sender).boxed(), work(&ctx, &caches, changes).boxed());
+}
+
+async fn work(ctx: &Context, caches: &Caches, mut changes: mpsc::UnboundedReceiver<String>) {
+    caches.ready().await;
     let events = Events::new(ctx.client.clone(), labels::MANAGER_TICKETS);
-    let watched = watcher::watcher(Api::<Ticket>::all(ctx.client.clone()), watcher::Config::default());
-    let mut watched = std::pin::pin!(watched.default_backoff());
-    let mut namespaces: BTreeMap<String, Tickets> = BTreeMap::new();
-    let mut listing: BTreeMap<String, Tickets> = BTreeMap::new();
-    let mut dirty: BTreeSet<String> = BTreeSet::new();
-    let mut due = Instant::now();
+    let mut answers = Answers::default();
+    // When to look at each namespace.
+    let mut due: BTreeMap<String, Instant> = BTreeMap::new();
     loop {
+        let next = due.values().min().copied();
         tokio::select! {
-            event = watched.next() => match event {
-                None => return,
-                Some(Err(error)) => tracing::debug!(%error, "the watch of tickets was interrupted"),
-                Some(Ok(event)) => {
-                    if dirty.is_empty() {
-                        due = Instant::now() + SETTLE;
-                    }
-                    take(event, &mut namespaces, &mut listing, &mut dirty);
-                }
-            },
-            () = tokio::time::sleep_until(due), if !dirty.is_empty() => {
-                for namespace in std::mem::take(&mut dirty) {
-                    let tickets = namespaces.entry(namespace.clone()).or_default();
-                    if let Err(error) = reconcile(&ctx, &events, &namespace, tickets).await {
-                        if !error.is_race() {
-                            tracing::warn!(%namespace, %error, "tickets could not be looked at");
+            changed = changes.next() => {
+                let Some(namespace) = changed else { return };
+                let soon = Instant::now() + SETTLE;
+                due.entry(namespace).and_modify(|at| *at = soon.min(*at)).or_insert(soon);
+            }
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                let now = Instant::now();
+                let ready: Vec<String> =
+                    due.iter().filter(|(_, at)| **at <= now).map(|(namespace, _)| namespace.clone()).collect();
+                for namespace in ready {
+                    due.remove(&namespace);
+                    let hands = Hands { ctx, events: &events, caches, namespace: &namespace };
+                    let again = match reconcile(&hands, &mut answers).await {
+                        Ok(again) => again,
+                        Err(error) => {
+                            if !error.is_race() {
+                                tracing::warn!(%namespace, %error, "tickets could not be looked at");
+                            }
+                            Some(jittered(RETRY))
                         }
-                        dirty.insert(namespace);
-                        due = Instant::now() + jittered(RETRY);
-                    }
-                }
-                namespaces.retain(|_, tickets| !tickets.is_empty());
-            }
-        }
-    }
-}
-
-fn take(
-    event: Event<Ticket>,
-    namespaces: &mut BTreeMap<String, Tickets>,
-    listing: &mut BTreeMap<String, Tickets>,
-    dirty: &mut BTreeSet<String>,
-) {
-    let put = |into: &mut BTreeMap<String, Tickets>, ticket: Ticket| {
-        let namespace = ticket.namespace().unwrap_or_default();
-        into.entry(namespace.clone()).or_default().insert(ticket.name_any(), Arc::new(ticket));
-        namespace
-    };
-    match event {
-        Event::Init => listing.clear(),
-        Event::InitApply(ticket) => drop(put(listing, ticket)),
-        Event::InitDone => {
-            dirty.extend(namespaces.keys().cloned());
-            *namespaces = std::mem::take(listing);
-            dirty.extend(namespaces.keys().cloned());
-        }
-        Event::Apply(ticket) => {
-            let namespace = put(namespaces, ticket);
-            dirty.insert(namespace);
-        }
-        Event::Delete(ticket) => {
-            let namespace = ticket.namespace().unwrap_or_default();
-            namespaces.entry(namespace.clone()).or_default().remove(&ticket.name_any());
-            dirty.insert(namespace);
-        }
-    }
-}
-
-/// Writes what has changed. What was seen may be old: a write against an older version is refused, and the change
-/// that made it old comes by itself.
-async fn reconcile(ctx: &Context, events: &Events, namespace: &str, tickets: &mut Tickets) -> Result<()> {
-    let api = Api::<Ticket>::namespaced(ctx.client.clone(), namespace);
-    for (name, decision) in plan(tickets.values().map(|ticket| &**ticket)) {
-        let Some(ticket) = tickets.get(&name).cloned() else { continue };
-        let old = ticket.status.clone().unwrap_or_default();
-        let new = decided(&old, &ticket, &decision, MicroTime(ctx.now()));
-        // A phase that was never written has to be, even if it is the default.
-        let known = ticket.status.is_some();
-        let before = if known { serde_json::to_value(&old) } else { Ok(serde_json::json!({})) };
-        let before = before.unwrap_or_default();
-        match write_status(&api, &*ticket, labels::MANAGER_TICKETS, FIELDS, &before, &to_value(&new)).await {
-            Ok(Some(written)) => {
-                tickets.insert(name, Arc::new(written));
-                if (known && old.reason == new.reason) || decision.phase == TicketPhase::Ready && !known {
-                    continue;
-                }
-                let is_warning =
-                    matches!(decision.reason, "DependencyCycle" | "DependencyMissing" | "DependencyFailed");
-                match is_warning {
-                    true => {
-                        events.warning(&*ticket, decision.reason, decision.reason, decision.message).await
-                    }
-                    false => {
-                        events.normal(&*ticket, decision.reason, decision.reason, decision.message).await
+                    };
+                    if let Some(again) = again {
+                        let at = Instant::now() + again;
+                        due.entry(namespace).and_modify(|old| *old = at.min(*old)).or_insert(at);
                     }
                 }
             }
-            Ok(None) => {}
-            Err(error) if error.code() == Some(404) => {}
-            Err(error) => return Err(error),
         }
     }
-    Ok(())
 }
 
-fn to_value(status: &TicketStatus) -> serde_json::Value {
-    serde_json::to_value(status).unwrap_or_default()
-}
+/// Last answers of agents that were read, by namespace and agent.
+type Answers = BTreeMap<(String, String), String>;
 
-fn decided(old: &TicketStatus, ticket: &Ticket, decision: &Decision, now: MicroTime) -> TicketStatus {
-    let mut new = old.clone();
-    new.observed_generation = ticket.metadata.generation;
-    if new.phase != decision.phase || new.since.is_none() {
-        new.since = Some(now);
+/// Plans and acts. Answers when to look again. What one ticket fails at keeps no other.
+async fn reconcile(hands: &Hands<'_>, answers: &mut Answers) -> Result<Option<Duration>> {
+    let plan = planned(hands, answers).await?;
+    let mut first: Result<()> = Ok(());
+    let mut turns: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(plan.tickets.len());
+    for (name, turn) in &plan.tickets {
+        turns.push(hands.turn(name, turn).boxed());
     }
-    new.phase = decision.phase;
-    new.reason = Some(decision.reason.to_owned());
-    new.message = Some(decision.message.clone());
-    new
+    let mut turns = futures::stream::iter(turns).buffer_unordered(CONCURRENCY);
+    while let Some(done) = turns.next().await {
+        keep_worst(&mut first, done);
+    }
+    drop(turns);
+    for action in &plan.locks {
+        keep_worst(&mut first, hands.act(None, action).await);
+    }
+    for (name, status) in &plan.pools {
+        let api = Api::<WorkerPool>::namespaced(hands.ctx.client.clone(), hands.namespace);
+        let Some(pool) = hands.caches.pools.get(hands.namespace, name) else { continue };
+        let old = serde_json::json!(pool.status.clone().unwrap_or_default());
+        let old = if pool.status.is_some() { old } else { serde_json::json!({}) };
+        let new = serde_json::json!(status);
+        match write_status(&api, &*pool, labels::MANAGER_TICKETS, POOL_FIELDS, &old, &new).await {
+            Ok(written) => written.into_iter().for_each(|written| hands.caches.pools.observe(written)),
+            Err(error) if error.code() == Some(404) => hands.caches.pools.forget(&pool),
+            Err(error) => keep_worst(&mut first, Err(error)),
+        }
+    }
+    first.map(|()| plan.look_again)
+}
+
+/// Of two errors the one that is no race: that one has to be told.
+fn keep_worst(first: &mut Result<()>, done: Result<()>) {
+    match (&first, &done) {
+        (Ok(()), _) => *first = done,
+        (Err(old), Err(new)) if old.is_race() && !new.is_race() => *first = done,
+        _ => {}
+    }
+}
+
+/// Plans; reads what is needed for it.
+async fn planned(hands: &Hands<'_>, answers: &mut Answers) -> Result<Plan> {
+    loop {
+        let mut seen = hands.caches.snapshot(hands.namespace, hands.ctx.now());
+        let own = answers.iter().filter(|((namespace, _), _)| namespace == hands.namespace);
+        seen.answers = own.map(|((_, agent), text)| (agent.clone(), text.clone())).collect();
+        let plan = plan(&seen);
+        let missing: Vec<_> =
+            plan.answers.iter().filter(|agent| !seen.answers.contains_key(*agent)).collect();
+        if missing.is_empty() {
+            // Those of the present round may be asked for once more, when a write is refused.
+            let current = |agent: &str| {
+                seen.tickets.values().any(|ticket| {
+                    ticket.status.as_ref().is_some_and(|status| status.agent.as_deref() == Some(agent))
+                })
+            };
+            answers.retain(|(namespace, agent), _| namespace != hands.namespace || current(agent));
+            return Ok(plan);
+        }
+        for agent in missing {
+            let text = hands.answer(agent).await?;
+            answers.insert((hands.namespace.to_owned(), agent.clone()), text);
+        }
+    }
+}
+
+/// Name of a namespaced object, for messages.
+pub(super) fn named<K: kube::Resource<DynamicType = ()>>(object: &K) -> String {
+    format!("{} {}", K::kind(&()), object.name_any())
 }

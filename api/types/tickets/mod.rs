@@ -9,6 +9,7 @@
 //! One document may hold one ticket, a list of them, or `tickets:` with a list. [`read_file`] takes objects and Markdown, too.
 
 mod graph;
+mod lock;
 mod manifest;
 mod markdown;
 mod plain;
@@ -18,6 +19,7 @@ mod tests;
 use std::fmt;
 
 pub use graph::{Cycle, cycle};
+pub use lock::lease_name;
 pub use plain::read;
 
 use crate::kinds::ticket::Ticket;

@@ -1,0 +1,184 @@
+//! Pools: which of them may take a ticket, who of their workers is free, and what is said of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gcluster_types::conditions::{self, Observed};
+use gcluster_types::kinds::ticket::TicketPhase;
+use gcluster_types::{Ticket, TicketStatus, WorkerPool, WorkerPoolStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::make::repositories;
+use super::snapshot::Snapshot;
+
+/// Condition: the repositories of the pool are ready and have space.
+const AVAILABLE: &str = "Available";
+
+/// Workers that have a ticket, by pool and number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slots {
+    taken: BTreeMap<String, BTreeMap<i32, String>>,
+}
+
+impl Slots {
+    /// Notes that a ticket has a worker.
+    pub(super) fn take(&mut self, status: &TicketStatus, ticket: &str) {
+        if let (Some(pool), Some(worker)) = (&status.pool, status.worker) {
+            self.taken.entry(pool.clone()).or_default().entry(worker).or_insert_with(|| ticket.to_owned());
+        }
+    }
+
+    fn of(&self, pool: &str) -> usize {
+        self.taken.get(pool).map_or(0, BTreeMap::len)
+    }
+
+    /// A worker without a ticket: the one that is preferred, else the lowest.
+    fn free(&self, pool: &WorkerPool, preferred: Option<i32>) -> Option<i32> {
+        let taken = self.taken.get(&pool.name_any());
+        let is_free = |number: &i32| taken.is_none_or(|taken| !taken.contains_key(number));
+        // Scaled down, whoever has a ticket finishes it, and counts until he has.
+        if taken.map_or(0, BTreeMap::len) >= usize::try_from(pool.spec.replicas).unwrap_or(0) {
+            return None;
+        }
+        let all = 1..=pool.spec.replicas;
+        preferred
+            .filter(|number| all.contains(number) && is_free(number))
+            .or_else(|| all.clone().find(is_free))
+    }
+}
+
+/// What becomes of a ticket that nothing else keeps.
+pub(super) enum Offer<'a> {
+    /// No pool may take it: reason and sentence.
+    Waits(&'static str, String),
+    /// A pool may take it and has no free worker, or there is no pool at all: in words.
+    Queued(String),
+    /// This worker of this pool takes it.
+    Taken(&'a WorkerPool, i32),
+}
+
+/// Looks for a worker. `preferred` is the pool and worker that had the ticket before.
+pub(super) fn offer<'a>(
+    seen: &'a Snapshot,
+    slots: &Slots,
+    ticket: &Ticket,
+    preferred: (Option<&str>, Option<i32>),
+) -> Offer<'a> {
+    let open = |pool: &&Arc<WorkerPool>| pool.metadata.deletion_timestamp.is_none();
+    let before = preferred.0.and_then(|name| seen.pools.get(name)).filter(open);
+    let fitting: Vec<&Arc<WorkerPool>> = match (before, &ticket.spec.pool) {
+        (Some(pool), _) => vec![pool],
+        (None, Some(name)) => match seen.pools.get(name).filter(open) {
+            Some(pool) => vec![pool],
+            None => {
+                return Offer::Waits(
+                    "NoPool",
+                    format!("it asks for the pool {name}, and there is none of that name"),
+                );
+            }
+        },
+        (None, None) => seen.pools.values().filter(open).collect(),
+    };
+    if fitting.is_empty() {
+        return Offer::Queued(
+            "nothing keeps it: a worker may take it, but there is no worker pool yet".to_owned(),
+        );
+    }
+    let lacks = |pool: &WorkerPool| {
+        ticket.spec.repositories.iter().find(|name| !pool.spec.repositories.contains(name)).cloned()
+    };
+    let mut refusal = None;
+    let mut busy = Vec::new();
+    for pool in fitting {
+        let name = pool.name_any();
+        if let Some(missing) = lacks(pool) {
+            refusal
+                .get_or_insert(("NoPool", format!("the pool {name} does not have its repository {missing}")));
+        } else if let Some(trouble) = trouble(seen, &repositories(&pool.spec, ticket)) {
+            refusal.get_or_insert(trouble);
+        } else if let Some(worker) = slots.free(pool, preferred.1) {
+            return Offer::Taken(pool, worker);
+        } else {
+            busy.push(match (pool.spec.replicas, slots.of(&name)) {
+                (0, 0) => format!("the pool {name} has no workers (spec.replicas is 0)"),
+                (_, 1) => format!("the one worker of {name} has a ticket"),
+                (_, taken) => format!("all {taken} workers of {name} have a ticket"),
+            });
+        }
+    }
+    match (busy.is_empty(), refusal) {
+        (true, Some((reason, message))) => Offer::Waits(reason, message),
+        _ => Offer::Queued(format!("it is taken when its turn comes: {}", busy.join(", "))),
+    }
+}
+
+/// Why no work can begin on these repositories: reason and sentence.
+fn trouble(seen: &Snapshot, names: &[String]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| {
+        let Some(repository) = seen.repositories.get(name) else {
+            return Some(("RepositoryMissing", format!("there is no repository {name}")));
+        };
+        let conditions =
+            repository.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        let said = |kind: &str| conditions.iter().find(|c| c.type_ == kind);
+        match (said("Ready"), said("DiskSpace")) {
+            (None, _) => Some(("RepositoryNotReady", format!("the repository {name} is being made ready"))),
+            (Some(ready), _) if ready.status != "True" => {
+                Some(("RepositoryNotReady", format!("the repository {name} is not ready: {}", ready.message)))
+            }
+            (_, Some(space)) if space.status == "False" => {
+                Some(("DiskSpace", format!("no new work begins in {name}: {}", space.message)))
+            }
+            _ => None,
+        }
+    })
+}
+
+/// What is said of a pool, when the tickets stand like this.
+pub(super) fn status(
+    seen: &Snapshot,
+    slots: &Slots,
+    pool: &WorkerPool,
+    tickets: &[(&Ticket, &TicketStatus)],
+) -> WorkerPoolStatus {
+    let name = pool.name_any();
+    let mut status = pool.status.clone().unwrap_or_default();
+    let busy = i32::try_from(slots.of(&name)).unwrap_or(i32::MAX);
+    let had = |phase: TicketPhase| {
+        let own = |(_, status): &&(&Ticket, &TicketStatus)| {
+            status.phase == phase && status.pool.as_deref() == Some(name.as_str())
+        };
+        i32::try_from(tickets.iter().filter(own).count()).unwrap_or(i32::MAX)
+    };
+    let may_take = |(ticket, status): &&(&Ticket, &TicketStatus)| {
+        let asks = status.pool.as_ref().or(ticket.spec.pool.as_ref());
+        status.phase == TicketPhase::Ready
+            && asks.is_none_or(|asked| *asked == name)
+            && ticket.spec.repositories.iter().all(|repository| pool.spec.repositories.contains(repository))
+    };
+    let ready = i32::try_from(tickets.iter().filter(may_take).count()).unwrap_or(i32::MAX);
+    let trouble = trouble(seen, &pool.spec.repositories);
+    status.observed_generation = pool.metadata.generation;
+    status.replicas = busy.max(pool.spec.replicas);
+    status.busy = busy;
+    status.ready = ready;
+    status.merged = had(TicketPhase::Merged);
+    status.failed = had(TicketPhase::Failed);
+    status.message = match &trouble {
+        Some((_, message)) => Some(message.clone()),
+        None if ready > 0 && pool.spec.replicas == 0 => {
+            Some("it has no workers: spec.replicas is 0".to_owned())
+        }
+        None if ready > 0 && busy >= pool.spec.replicas => Some("all its workers have a ticket".to_owned()),
+        None => None,
+    };
+    let (is, reason, message) = match trouble {
+        None => (true, "Ready", "its repositories are ready and have space".to_owned()),
+        Some((reason, message)) => (false, reason, message),
+    };
+    let generation = pool.metadata.generation;
+    let said = Observed { kind: AVAILABLE, status: Some(is), reason, message, generation };
+    conditions::set(&mut status.conditions, said, &Time(seen.now));
+    status
+}
