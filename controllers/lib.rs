@@ -26,6 +26,7 @@ mod control_loop;
 pub mod error;
 pub mod executor;
 pub mod informer;
+pub mod merges;
 mod mirror;
 pub mod persistence;
 pub mod report;

@@ -31,6 +31,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             repositories::run(ctx.clone()),
             crate::backlog::run(ctx.clone()),
             crate::reviews::run(ctx.clone()),
+            crate::merges::run(ctx.clone()),
         );
     };
     tokio::select! {

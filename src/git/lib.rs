@@ -12,9 +12,12 @@ mod diff;
 mod error;
 mod export;
 pub mod hub;
+mod landing;
+mod merge_tree;
 mod merged;
 pub mod patch;
 mod program;
+mod rebase;
 #[cfg(test)]
 mod scratch;
 mod source;
@@ -29,8 +32,11 @@ pub use diff::{Statistics, ahead, dirty, statistics};
 pub use error::Error;
 pub use export::{export, has_commit};
 pub use hub::Hub;
+pub use landing::{Move, move_together, remove_abandoned_lock};
+pub use merge_tree::{MergeTree, changed_files, conflict_hunks, merge_tree};
 pub use merged::{Merged, merged};
 pub use program::{Git, Output};
+pub use rebase::{Rebased, rebase};
 pub use source::{Source, Tip, Unusable};
 pub use version::{MINIMUM, Version, version};
 

@@ -131,7 +131,7 @@ impl Git {
         Ok(Output { code: output.status.code(), stdout: output.stdout, stderr })
     }
 
-    fn command<S: AsRef<OsStr>>(&self, args: &[S], fed: bool) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S], fed: bool) -> Command {
         let mut command = Command::new("git");
         // A surrounding git, such as a hook that calls this program, says where its repository is.
         for (name, _) in std::env::vars_os() {

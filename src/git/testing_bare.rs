@@ -71,7 +71,8 @@ impl Scratch {
         }
         for (name, text) in files {
             if text.is_empty() {
-                git.text(["update-index", "--force-remove", name]).await.unwrap();
+                let gone = format!("0 {}\t{name}\n", "0".repeat(40));
+                git.fed(["update-index", "--index-info"], gone.as_bytes()).await.unwrap();
                 continue;
             }
             let blob = git.fed(["hash-object", "-w", "--stdin"], text.as_bytes()).await.unwrap();
