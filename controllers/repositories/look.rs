@@ -104,7 +104,11 @@ async fn look_inside(
     let format = if host.len() > 40 { "sha256" } else { "sha1" }.to_owned();
     let wanted = Wanted { base: spec.base.clone(), format, identity };
     let mended = hub.ensure(&wanted).await.map_err(|error| of_git("HubFailed", &error))?;
-    let mut tips = hub.tips(&spec.base).await.map_err(|error| of_git("HubFailed", &error))?;
+    let mut tips = match known.take() {
+        Some(tips) if mended.is_empty() => tips,
+        _ => hub.tips(&spec.base).await.map_err(|error| of_git("HubFailed", &error))?,
+    };
+    *known = Some(tips.clone());
     if tips.host.as_ref() != Some(&host) {
         let fetched = hub.fetch_host(&source.address(), &spec.base).await;
         fetched.map_err(|error| of_git("FetchFailed", &error))?;

@@ -14,12 +14,16 @@ mod disk;
 mod files;
 mod inbox;
 mod look;
+mod moves;
 mod plan;
 mod reconcile;
 mod removal;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod tidy;
+mod triggers;
+mod upkeep;
 mod upstream;
 
 pub use reconcile::run;

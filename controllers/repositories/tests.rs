@@ -235,6 +235,18 @@ async fn a_hub_is_made_and_follows_hub_and_checkout() {
             (world.in_hub(&["rev-parse", "refs/remotes/origin/main"]) == second).then_some(())
         })
         .await;
+    // Nobody of gcluster did that, which its reflog would say.
+    let moved = |api: &FakeApi| {
+        let events = api.all("events").into_iter();
+        events
+            .filter(|event| event["reason"] == "BaseMoved")
+            .find_map(|event| event["note"].as_str().map(str::to_owned))
+    };
+    let note = world.api.wait("the event", moved).await;
+    assert!(
+        note.starts_with(&format!("main of the hub was moved to {} (without a word) by", &second[..12])),
+        "{note}"
+    );
     // Whatever somebody does to the hub, it is mended.
     world.in_hub(&["config", "core.hooksPath", "/dev/null"]);
     world

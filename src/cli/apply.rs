@@ -105,6 +105,7 @@ pub(crate) async fn run(globals: &Globals, args: ApplyArgs) -> Result {
         Some(format) => print_objects(applied.iter().map(|a| a.object.clone()).collect(), format)?,
         None => print(&summary(&applied, options.dry_run))?,
     }
+    super::sync::warn_stale(&applied).await;
     if args.now && !options.dry_run {
         for name in replace::replace(&connection, &applied).await? {
             note(&format!("{name}: iterations of older revisions are ended now"));

@@ -152,6 +152,7 @@ fn collect(file: &Path, mut value: Value, found: &mut Vec<Desired>) -> Result {
         }
     }
     strip(&mut value);
+    super::repository_path::resolve(file, &mut value)?;
     found.push(Desired { object: value, agent: None });
     Ok(())
 }

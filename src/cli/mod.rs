@@ -15,6 +15,7 @@ mod edit;
 mod eval;
 mod events;
 mod get;
+mod init;
 mod kinds;
 mod kubeconfig;
 mod logs;
@@ -25,10 +26,12 @@ mod output;
 mod pidfile;
 mod plain_tickets;
 mod replace;
+mod repository_path;
 mod rollout;
 mod run_state;
 mod send;
 mod steer;
+mod sync;
 mod ticket;
 mod top;
 mod transcript;
@@ -152,6 +155,8 @@ enum Command {
     Stop(run_state::StopArgs),
     Restart(run_state::RestartArgs),
     Rollout(rollout::RolloutArgs),
+    Init(init::InitArgs),
+    Sync(sync::SyncArgs),
     Ticket(ticket::TicketArgs),
     Validate(validate::ValidateArgs),
     Eval(eval::EvalArgs),
@@ -214,6 +219,8 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Stop(args) => run_state::stop(&globals, args).await,
         Command::Restart(args) => run_state::restart(&globals, args).await,
         Command::Rollout(args) => rollout::run(&globals, args).await,
+        Command::Init(args) => init::run(&globals, args).await,
+        Command::Sync(args) => sync::run(&globals, args).await,
         Command::Ticket(args) => ticket::run(&globals, args).await,
         Command::Validate(args) => validate::run(&globals, &args),
         Command::Eval(args) => eval::run(&globals, &args),

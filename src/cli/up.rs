@@ -57,6 +57,9 @@ pub(crate) struct UpArgs {
     /// Backend of a master that is started [default: claude if it is installed, else rehearsal]
     #[arg(long, value_enum, value_name = "NAME")]
     backend: Option<Backend>,
+    /// Go on with a repository whose hub lacks commits of your checkout
+    #[arg(long)]
+    force: bool,
     /// Return after applying; watch nothing
     #[arg(short, long)]
     detach: bool,
@@ -75,6 +78,7 @@ pub(crate) async fn run(globals: &Globals, args: UpArgs) -> Result {
     }
     let applied = apply::apply(&connection, desired, Options::default()).await?;
     print(&apply::summary(&applied, false))?;
+    super::sync::refuse_stale(&applied, args.force).await?;
     apply::wait_ready(&connection, &applied, READY).await?;
     show_table(&connection).await?;
     if args.detach {

@@ -21,6 +21,7 @@ mod rebase;
 #[cfg(test)]
 mod scratch;
 mod source;
+pub mod sync;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
