@@ -18,8 +18,13 @@ mod merged;
 pub mod patch;
 mod program;
 mod rebase;
+mod restore;
+mod salvage;
 #[cfg(test)]
 mod scratch;
+mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod source;
 pub mod sync;
 #[cfg(test)]
@@ -38,6 +43,9 @@ pub use merge_tree::{MergeTree, changed_files, conflict_hunks, merge_tree};
 pub use merged::{Merged, merged};
 pub use program::{Git, Output};
 pub use rebase::{Rebased, rebase};
+pub use restore::{Contents, contents, restore};
+pub use salvage::{bring_back, set_aside};
+pub use snapshot::{Snapshot, take};
 pub use source::{Source, Tip, Unusable};
 pub use version::{MINIMUM, Version, version};
 

@@ -61,6 +61,12 @@ impl Git {
         self
     }
 
+    /// The same in another directory.
+    #[must_use]
+    pub fn at(&self, directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), ..self.clone() }
+    }
+
     /// Where it runs.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -93,6 +99,18 @@ impl Git {
         match output.code {
             Some(0) => Ok(output.text()),
             code => Err(self.failed(&args, code, &output.stderr)),
+        }
+    }
+
+    /// The same, byte by byte: for names of files, which need not be text.
+    ///
+    /// # Errors
+    /// When it cannot be started, takes too long, or ends with another code than 0.
+    pub async fn bytes<S: AsRef<OsStr>>(&self, args: &[S], input: Option<&[u8]>) -> Result<Vec<u8>> {
+        let output = self.output(args, input).await?;
+        match output.code {
+            Some(0) => Ok(output.stdout),
+            code => Err(self.failed(args, code, &output.stderr)),
         }
     }
 
@@ -158,7 +176,7 @@ impl Git {
         command
     }
 
-    fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: Option<i32>, stderr: &str) -> Error {
+    pub(crate) fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: Option<i32>, stderr: &str) -> Error {
         let from = stderr.char_indices().rev().nth(QUOTED).map_or(0, |(at, _)| at);
         let said = match stderr.get(from..).unwrap_or_default() {
             "" => format!("it ended with {}", code.map_or("a signal".to_owned(), |code| code.to_string())),

@@ -1,0 +1,222 @@
+//! A worktree made again from a snapshot: every file, what is staged, the branch and HEAD as they were.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::salvage::{failed, paths, quote, records, split_at_tab};
+use crate::snapshot::{FILTERED, LIMIT, PLAIN};
+use crate::worktree::{self, Found};
+use crate::{Git, Result};
+
+/// How much of files is read at once; a larger one is read alone.
+const AT_ONCE: u64 = 32 << 20;
+
+/// What a snapshot says of its worktree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Tip of the branch; empty when there was none.
+    pub tip: String,
+    /// Paths that git cannot hold, in the order in which they were set aside.
+    pub aside: Vec<PathBuf>,
+    details: String,
+    index: String,
+}
+
+/// Reads what a snapshot says of its worktree.
+///
+/// # Errors
+/// When it is not there, or no snapshot.
+pub async fn contents(hub: &Git, commit: &str) -> Result<Contents> {
+    let message = hub.text(["log", "-1", "--format=%B", "--end-of-options", commit]).await?;
+    let said = |key: &str| message.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
+    let index = said("Index:").to_owned();
+    let details = hub.text(["rev-parse", "--verify", "--end-of-options", &format!("{index}^1")]).await?;
+    let aside = hub.bytes(&["cat-file", "blob", &format!("{details}:aside")], None).await?;
+    Ok(Contents { tip: said("Tip:").to_owned(), aside: paths(&aside), details, index })
+}
+
+/// Makes a worktree at `path` as the snapshot `commit` has it, with its branch under the name `branch`. A branch of
+/// that name that is there has to be at the tip of the snapshot.
+///
+/// # Errors
+/// When the branch is elsewhere, the path is taken, or something cannot be written; then what was made can be removed
+/// and made again.
+pub async fn restore(hub: &Git, path: &Path, branch: &str, commit: &str) -> Result<()> {
+    let contents = contents(hub, commit).await?;
+    let head = blob(hub, &contents.details, "head").await?;
+    let head = String::from_utf8_lossy(&head).trim().to_owned();
+    let begin = if contents.tip.is_empty() { commit } else { &contents.tip };
+    let reference = format!("refs/heads/{branch}");
+    if worktree::tip(hub, branch).await?.as_deref() != Some(begin) {
+        // Only if there is none: what somebody has made since is not to be lost.
+        hub.text(["update-ref", &reference, begin, &"0".repeat(begin.len())]).await?;
+    }
+    let name = path.to_string_lossy().into_owned();
+    let plain =
+        ["-c", "worktree.useRelativePaths=false", "worktree", "add", "--quiet", "--no-checkout", "--"];
+    hub.text(plain.into_iter().chain([name.as_str(), branch])).await?;
+    let Found::Whole { record } = worktree::find(hub.directory(), path) else {
+        return Err(failed(hub, "worktree add", io::Error::other("the new worktree is not found")));
+    };
+    let git = hub.at(path).limit(LIMIT);
+    write_files(&git, &record, commit, &contents).await?;
+    write_index(&git, &record, &contents).await?;
+    if !head.starts_with("ref:") && !head.is_empty() {
+        git.text(["update-ref", "--no-deref", "HEAD", &head]).await?;
+    }
+    if contents.tip.is_empty() {
+        hub.text(["update-ref", "-d", &reference, begin]).await?;
+    }
+    Ok(())
+}
+
+async fn blob(git: &Git, details: &str, name: &str) -> Result<Vec<u8>> {
+    git.bytes(&["cat-file", "blob", &format!("{details}:{name}")], None).await
+}
+
+/// A file that is not written as git would.
+#[derive(Clone)]
+struct Raw {
+    kind: String,
+    permissions: u32,
+    size: u64,
+    oid: String,
+    path: PathBuf,
+}
+
+impl Raw {
+    fn parse(record: &[u8]) -> Option<Raw> {
+        let (meta, path) = split_at_tab(record)?;
+        let mut fields = meta.split(' ');
+        Some(Raw {
+            kind: fields.next()?.to_owned(),
+            permissions: u32::from_str_radix(fields.next()?, 8).ok()?,
+            size: fields.next()?.parse().ok()?,
+            oid: fields.next()?.to_owned(),
+            path: PathBuf::from(OsStr::from_bytes(path)),
+        })
+    }
+}
+
+/// Files that differed from the index are written as they were; git makes the others, and what it makes with other
+/// attributes than those of then is put right.
+async fn write_files(git: &Git, record: &Path, commit: &str, contents: &Contents) -> Result<()> {
+    let known = blob(git, &contents.details, "raw").await?;
+    let known: Vec<Raw> = records(&known).filter_map(Raw::parse).collect();
+    let (filtered, raw): (Vec<Raw>, Vec<Raw>) = known.into_iter().partition(|file| file.kind == FILTERED);
+    let index = record.join("gcluster-restore");
+    let checkout = git.clone().env("GIT_INDEX_FILE", &index.to_string_lossy());
+    let run = |args: Vec<&'static str>| PLAIN.iter().copied().chain(args).collect::<Vec<&str>>();
+    let tree = format!("{commit}^{{tree}}");
+    checkout.text(run(vec!["read-tree"]).into_iter().chain([tree.as_str()])).await?;
+    let mut list = Vec::new();
+    for file in &raw {
+        list.extend_from_slice(file.path.as_os_str().as_bytes());
+        list.push(0);
+    }
+    checkout.fed(run(vec!["update-index", "-z", "--force-remove", "--stdin"]), &list).await?;
+    // With the attributes among them.
+    write_all(git, &raw).await?;
+    checkout.text(run(vec!["checkout-index", "--all", "--force", "--quiet"])).await?;
+    let listed = checkout.bytes(&run(vec!["ls-files", "-z", "--stage"]), None).await?;
+    let _ = fs::remove_file(&index);
+    let filtered: HashSet<&Path> = filtered.iter().map(|file| file.path.as_path()).collect();
+    let mut plain = Vec::new();
+    let mut input = Vec::new();
+    for entry in records(&listed) {
+        let Some((meta, path)) = split_at_tab(entry) else { continue };
+        let mut fields = meta.split(' ');
+        let (Some(mode @ ("100644" | "100755")), Some(oid)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let name = Path::new(OsStr::from_bytes(path));
+        if !filtered.contains(name) {
+            quote(path, &mut input);
+            let permissions = if mode == "100755" { 0o755 } else { 0o644 };
+            let (kind, oid, path) = ("file".to_owned(), oid.to_owned(), name.to_owned());
+            plain.push(Raw { kind, permissions, size: 0, oid, path });
+        }
+    }
+    let oids = git.fed(run(vec!["hash-object", "--no-filters", "--stdin-paths"]), &input).await?;
+    let mut wrong = Vec::new();
+    for (file, oid) in plain.into_iter().zip(oids.lines()) {
+        if file.oid != oid {
+            let at = git.directory().join(&file.path);
+            let gone = fs::metadata(&at).and_then(|meta| fs::remove_file(&at).map(|()| meta.len()));
+            let size = gone.map_err(|error| failed(git, &format!("write {}", file.path.display()), error))?;
+            wrong.push(Raw { size, ..file });
+        }
+    }
+    write_all(git, &wrong).await
+}
+
+async fn write_all(git: &Git, files: &[Raw]) -> Result<()> {
+    let mut open: Vec<&Raw> = Vec::new();
+    for file in files {
+        open.push(file);
+        if open.iter().map(|file| file.size).sum::<u64>() >= AT_ONCE || open.len() >= 1_000 {
+            write_raw(git, &std::mem::take(&mut open)).await?;
+        }
+    }
+    write_raw(git, &open).await
+}
+
+async fn write_raw(git: &Git, files: &[&Raw]) -> Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let list: String = files.iter().map(|file| format!("{}\n", file.oid)).collect();
+    let bytes = git.bytes(&["cat-file", "--batch"], Some(list.as_bytes())).await?;
+    let mut rest = bytes.as_slice();
+    for file in files {
+        // `OID blob SIZE`, the bytes, a line end.
+        let header = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        let (said, behind) = rest.split_at(header);
+        let size: Option<usize> =
+            std::str::from_utf8(said).ok().and_then(|said| said.rsplit(' ').next()?.parse().ok());
+        let text =
+            size.and_then(|size| Some((behind.get(1..=size)?, behind.get(size + 2..).unwrap_or_default())));
+        let Some((text, behind)) = text else {
+            let what = format!("{} of {} is not in the repository", file.oid, file.path.display());
+            return Err(failed(git, "cat-file --batch", io::Error::other(what)));
+        };
+        write_file(&git.directory().join(&file.path), file, text)
+            .map_err(|error| failed(git, &format!("write {}", file.path.display()), error))?;
+        rest = behind;
+    }
+    Ok(())
+}
+
+fn write_file(at: &Path, file: &Raw, text: &[u8]) -> io::Result<()> {
+    if let Some(parent) = at.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    if file.kind == "link" {
+        return symlink(OsStr::from_bytes(text), at);
+    }
+    let mut target = fs::OpenOptions::new().write(true).create_new(true).open(at)?;
+    target.write_all(text)?;
+    target.set_permissions(fs::Permissions::from_mode(file.permissions))
+}
+
+/// The index, entry by entry, with what was conflicting and marked in it.
+async fn write_index(git: &Git, record: &Path, contents: &Contents) -> Result<()> {
+    let listed = git.text(["ls-tree", "--name-only", &contents.details]).await?;
+    if listed.lines().any(|name| name == "index") {
+        let index = blob(git, &contents.details, "index").await?;
+        let new = record.join("index.new");
+        let write = fs::write(&new, index).and_then(|()| fs::rename(&new, record.join("index")));
+        write.map_err(|error| failed(git, "write the index", error))?;
+    } else {
+        git.text(["read-tree", &format!("{}^{{tree}}", contents.index)]).await?;
+    }
+    // Times and inode numbers are others now. The exit code says that files differ, as they did.
+    let refresh: Vec<&str> = PLAIN.iter().copied().chain(["update-index", "-q", "--refresh"]).collect();
+    git.output(&refresh, None).await?;
+    Ok(())
+}
