@@ -23,6 +23,7 @@ mod salvage;
 #[cfg(test)]
 mod scratch;
 mod snapshot;
+mod snapshot_files;
 #[cfg(test)]
 mod snapshot_tests;
 mod source;

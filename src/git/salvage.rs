@@ -35,10 +35,10 @@ pub(crate) fn quote(name: &[u8], line: &mut Vec<u8>) {
 /// Whether a tree may have an entry of this name.
 pub(crate) fn fits_a_tree(path: &[u8], is_link: bool) -> bool {
     let mut parts = path.split(|byte| *byte == b'/');
-    parts.all(|part| {
-        !part.is_empty()
-            && !part.eq_ignore_ascii_case(b".git")
-            && !(is_link && part.eq_ignore_ascii_case(b".gitmodules"))
+    !parts.any(|part| {
+        part.is_empty()
+            || part.eq_ignore_ascii_case(b".git")
+            || (is_link && part.eq_ignore_ascii_case(b".gitmodules"))
     })
 }
 
