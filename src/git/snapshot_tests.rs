@@ -151,8 +151,10 @@ impl Tree {
             Deed::Repository(name) => {
                 let at = self.at(*name);
                 if fs::create_dir_all(&at).is_ok() {
-                    let init =
-                        std::process::Command::new("git").args(["init", "--quiet"]).current_dir(&at).output();
+                    let init = std::process::Command::new("git")
+                        .args(["init", "--quiet", "--template="])
+                        .current_dir(&at)
+                        .output();
                     assert!(init.unwrap().status.success());
                     fs::write(at.join("inner"), "precious").unwrap();
                 }
@@ -170,7 +172,7 @@ impl Tree {
                 let (path, meta) = (entry.path(), entry.metadata().unwrap());
                 let name =
                     path.strip_prefix(&self.path).unwrap().as_os_str().as_bytes().escape_ascii().to_string();
-                if name == ".git" || meta.is_file() && name.ends_with(".log") {
+                if name == ".git" || name.ends_with(".log") {
                     continue;
                 }
                 if meta.is_dir() {
@@ -245,7 +247,9 @@ async fn comes_back(deeds: &[Deed]) {
 #[track_caller]
 fn same(after: &BTreeMap<String, Vec<u8>>, before: &BTreeMap<String, Vec<u8>>, what: &str) {
     let keys: std::collections::BTreeSet<&String> = after.keys().chain(before.keys()).collect();
-    let told = |state: Option<&Vec<u8>>| state.map(|bytes| bytes.escape_ascii().to_string());
+    let told = |state: Option<&Vec<u8>>| {
+        state.map(|bytes| bytes.escape_ascii().take(300).map(char::from).collect::<String>())
+    };
     let differ = keys.into_iter().filter(|key| after.get(*key) != before.get(*key));
     let differ: Vec<String> = differ
         .map(|key| format!("{key}: {:?}, was {:?}", told(after.get(key)), told(before.get(key))))
