@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::agents::Agents;
 use crate::checks::Checks;
 use crate::executor::{Executor, iterations, messages};
-use crate::{Context, collector, repositories, revision, tickets, workspaces};
+use crate::workspaces::Workspaces;
+use crate::{Context, collector, repositories, revision, tickets};
 
 /// Longest time that recording the end of all iterations takes, beyond the grace of their programs.
 const RECORDING: Duration = Duration::from_secs(3);
@@ -18,6 +19,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
     let messages = messages();
     let executor = Executor::new(ctx.clone(), agents.clone(), iterations.clone(), messages.clone());
     let checks = Checks::new(ctx.clone());
+    let workspaces = Workspaces::new(ctx.clone());
     let limit = ctx.config.shutdown_grace + RECORDING;
     let loops = async {
         tokio::join!(
@@ -26,7 +28,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             executor.run(),
             collector::run(ctx.clone(), &agents, iterations, messages),
             tickets::run(ctx.clone()),
-            workspaces::run(ctx.clone()),
+            workspaces.run(),
             checks.run(),
             repositories::run(ctx.clone()),
             crate::backlog::run(ctx.clone()),
@@ -38,5 +40,5 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
         () = loops => tracing::error!("the controllers ended by themselves"),
         () = shutdown => {}
     }
-    tokio::join!(executor.close(limit), checks.close(limit));
+    tokio::join!(executor.close(limit), checks.close(limit), workspaces.close(limit));
 }

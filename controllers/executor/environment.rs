@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 pub(super) const RECHECK: Duration = Duration::from_secs(2);
 
 /// Names with their values; or what is missing, in words that name the object and the key.
-pub(super) type Environment = std::result::Result<Vec<(String, String)>, Unavailable>;
+pub(crate) type Environment = std::result::Result<Vec<(String, String)>, Unavailable>;
 
 /// Names of the variables that say which master is meant, and as whom. They belong together.
 const CONNECTION: [&str; 4] = ["GCLUSTER_SERVER", "GCLUSTER_TOKEN", "GCLUSTER_CA", "GCLUSTER_KUBECONFIG"];
@@ -44,9 +44,17 @@ pub(super) fn access(ctx: &Context, agent: &Agent) -> Vec<(String, String)> {
 /// When the API cannot be asked.
 pub(super) async fn resolve(client: &Client, agent: &Agent) -> Result<Environment> {
     let namespace = agent.namespace().unwrap_or_default();
+    values(client, &namespace, agent.spec.backend.as_ref().map_or(&[], |backend| &backend.env)).await
+}
+
+/// Reads the values of variables of a namespace.
+///
+/// # Errors
+/// When the API cannot be asked.
+pub(crate) async fn values(client: &Client, namespace: &str, variables: &[EnvVar]) -> Result<Environment> {
     let mut environment = Vec::new();
-    for variable in agent.spec.backend.iter().flat_map(|backend| &backend.env) {
-        match value(client, &namespace, variable).await? {
+    for variable in variables {
+        match value(client, namespace, variable).await? {
             Ok(Some(value)) => environment.push((variable.name.clone(), value)),
             Ok(None) => {}
             Err(missing) => return Ok(Err(missing)),

@@ -15,7 +15,7 @@ mod budget;
 mod count;
 mod credential;
 mod driver;
-mod environment;
+pub(crate) mod environment;
 pub mod flow;
 mod gates;
 pub mod items;

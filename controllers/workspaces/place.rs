@@ -3,8 +3,9 @@
 //! ```text
 //! workspaces/NAMESPACE/NAME                 the worktree, or the folder of the worktrees
 //! workspaces/NAMESPACE/.NAME.making         while it is being made: whose it is to become
-//! workspaces/NAMESPACE/.NAME.removing       what was salvaged and is being removed
-//! workspaces/NAMESPACE/.NAME.run            keeper and output of set-up and teardown commands
+//! workspaces/NAMESPACE/.NAME.removing.UID   what was salvaged and is being removed
+//! workspaces/NAMESPACE/.NAME.run, .log      keeper and output of set-up and teardown commands
+//! salvages/NAMESPACE/SALVAGE/REPOSITORY     what git cannot hold of a workspace that is gone
 //! ```
 //!
 //! No object is called like the hidden ones: names of objects begin with a letter or a digit.
@@ -20,6 +21,7 @@ pub(super) struct Place {
     /// The folder of all workspaces of the namespace.
     pub(super) parent: PathBuf,
     name: String,
+    uid: String,
     /// Names of its repositories.
     repositories: Vec<String>,
 }
@@ -32,6 +34,7 @@ impl Place {
         Place {
             parent: data_dir.join("workspaces").join(workspace.namespace().unwrap_or_default()),
             name: workspace.name_any(),
+            uid: workspace.uid().unwrap_or_default(),
             repositories: workspace.spec.repositories.iter().map(|one| one.name.clone()).collect(),
         }
     }
@@ -60,13 +63,26 @@ impl Place {
         self.parent.join(format!(".{}.making", self.name))
     }
 
-    /// What is being removed.
+    /// What is being removed. Of this workspace, and of no other one of its name.
     pub(super) fn removing(&self) -> PathBuf {
-        self.parent.join(format!(".{}.removing", self.name))
+        self.parent.join(format!(".{}.removing.{}", self.name, self.uid))
     }
 
-    /// Files of its commands.
+    /// Files of its commands while they run.
     pub(super) fn run(&self) -> PathBuf {
         self.parent.join(format!(".{}.run", self.name))
+    }
+
+    /// What its commands printed.
+    pub(super) fn log(&self) -> PathBuf {
+        self.parent.join(format!(".{}.log", self.name))
+    }
+
+    /// A worktree inside of what is being removed.
+    pub(super) fn removing_worktree(&self, repository: &str) -> PathBuf {
+        match self.repositories.len() {
+            1 => self.removing(),
+            _ => self.removing().join(repository),
+        }
     }
 }

@@ -7,19 +7,20 @@ use std::time::Duration;
 use futures::StreamExt;
 use gcluster_types::kinds::workspace::{WorkspacePhase, WorkspaceStatus};
 use gcluster_types::{Repository, Ticket, Workspace, labels};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
+use super::commands::Live;
 use super::observe::{Looks, OFTEN, RARELY};
 use super::place::Place;
 use super::plan::{self, Fate};
 use super::repositories::{self, Source};
 use super::trouble::{Result, Trouble};
-use super::worktrees::{self, Presence};
+use super::{salvages, worktrees};
 use crate::Context;
 use crate::control_loop::jittered;
 use crate::error::Error;
@@ -44,7 +45,7 @@ const FIELDS: &[&str] = &[
 /// How soon what a person or another loop has to put right is looked at again.
 const WAIT: Duration = Duration::from_secs(10);
 /// What is said of one that is ready.
-const READY: &str = "a worker may begin";
+pub(super) const READY: &str = "a worker may begin";
 /// Workspaces that are seen to at once.
 const CONCURRENCY: u16 = 32;
 
@@ -52,22 +53,44 @@ const CONCURRENCY: u16 = 32;
 pub(super) struct Shared {
     pub(super) ctx: Context,
     pub(super) events: Events,
-    looks: Looks,
+    pub(super) looks: Looks,
+    pub(super) live: Live,
     failures: Mutex<HashMap<String, u32>>,
 }
 
-/// Runs until it is dropped.
-pub async fn run(ctx: Context) {
-    let client = ctx.client.clone();
+/// The loop, and the commands that run in workspaces.
+pub struct Workspaces {
+    shared: Arc<Shared>,
+}
+
+impl Workspaces {
+    /// To be run and closed.
+    pub fn new(ctx: Context) -> Workspaces {
+        let events = Events::new(ctx.client.clone(), labels::MANAGER_WORKSPACES);
+        let (looks, live, failures) = (Looks::default(), Live::default(), Mutex::default());
+        Workspaces { shared: Arc::new(Shared { ctx, events, looks, live, failures }) }
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(&self) {
+        let ctx = self.shared.ctx.clone();
+        tokio::join!(run(self.shared.clone()), salvages::run(ctx));
+    }
+
+    /// Ends all set-up and teardown commands and returns when nothing of them is left, or after `limit`. The next
+    /// master begins them again.
+    pub async fn close(&self, limit: Duration) {
+        if tokio::time::timeout(limit, self.shared.live.close()).await.is_err() {
+            tracing::warn!("commands of workspaces are still running; the next master ends them");
+        }
+    }
+}
+
+async fn run(shared: Arc<Shared>) {
+    let client = shared.ctx.client.clone();
     let all = watcher::Config::default;
     let controller = Controller::new(Api::<Workspace>::all(client.clone()), all());
     let (by_ticket, by_repository) = (controller.store(), controller.store());
-    let shared = Arc::new(Shared {
-        events: Events::new(client.clone(), labels::MANAGER_WORKSPACES),
-        ctx,
-        looks: Looks::default(),
-        failures: Mutex::default(),
-    });
     controller
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .watches(Api::<Ticket>::all(client.clone()), all(), move |ticket| {
@@ -123,11 +146,15 @@ impl Shared {
     }
 
     async fn see_to(&self, workspace: &Workspace) -> Result<Action> {
-        if workspace.metadata.deletion_timestamp.is_some() {
-            return Ok(Action::await_change());
-        }
         let sources = repositories::sources(&self.ctx.client, &self.ctx.config.data_dir, workspace).await?;
         let place = Place::of(&self.ctx.config.data_dir, workspace);
+        if workspace.metadata.deletion_timestamp.is_some() {
+            return self.remove(workspace, &place, &sources).await;
+        }
+        if !workspace.finalizers().iter().any(|name| name == labels::WORKSPACE_FINALIZER) {
+            self.hold(workspace).await?;
+            return Ok(Action::requeue(Duration::ZERO));
+        }
         let phase = workspace.status.as_ref().map_or(WorkspacePhase::Pending, |status| status.phase);
         match phase {
             WorkspacePhase::Pending | WorkspacePhase::Preparing => {
@@ -139,40 +166,31 @@ impl Shared {
         }
     }
 
-    /// From nothing to ready.
-    async fn make(&self, workspace: &Workspace, place: &Place, sources: &[Source]) -> Result<Action> {
-        if worktrees::presence(place, sources) != Presence::Whole {
-            repositories::all_ready(sources)?;
-        }
-        let uid = workspace.uid().unwrap_or_default();
-        worktrees::make(place, sources, &uid, &workspace.spec.branch).await?;
-        let now = self.ctx.now();
-        let looked = self.looks.look(workspace, place, sources, true, now).await?;
-        let looked = looked.unwrap_or_else(|| workspace.status.clone().unwrap_or_default());
-        let ready = self
-            .save(workspace, |status| {
-                status.repositories.clone_from(&looked.repositories);
-                (status.bytes, status.size) = (looked.bytes, looked.size.clone());
-                (status.observed_at, status.observed_request) =
-                    (looked.observed_at.clone(), looked.observed_request.clone());
-                status.path = Some(place.folder().display().to_string());
-                status.phase = WorkspacePhase::Ready;
-                status.reason = Some("Ready".to_owned());
-                status.message = Some(READY.to_owned());
-                status.ready_at = Some(MicroTime(now));
-            })
-            .await?;
-        let branch = &workspace.spec.branch;
-        let note = format!("{} is checked out in {}", branch, place.folder().display());
-        self.events.normal(&ready, "Ready", "Make", note).await;
-        Ok(Action::requeue(Duration::ZERO))
+    /// From here on it does not go before what is in it is kept.
+    async fn hold(&self, workspace: &Workspace) -> Result<()> {
+        let api =
+            Api::<Workspace>::namespaced(self.ctx.client.clone(), &workspace.namespace().unwrap_or_default());
+        let mut finalizers = workspace.finalizers().to_vec();
+        finalizers.push(labels::WORKSPACE_FINALIZER.to_owned());
+        let meta = json!({"resourceVersion": workspace.resource_version(), "finalizers": finalizers});
+        let params =
+            PatchParams { field_manager: Some(labels::MANAGER_WORKSPACES.into()), ..PatchParams::default() };
+        let name = workspace.name_any();
+        let written = api.patch(&name, &params, &Patch::Merge(json!({ "metadata": meta }))).await;
+        written.map_err(Error::api(format!("hold Workspace {name}")))?;
+        Ok(())
     }
 
     /// While it is there: looked at, and why it is there.
     async fn keep(&self, workspace: &Workspace, place: &Place, sources: &[Source]) -> Result<Action> {
         let ticket = self.ticket(workspace).await?;
-        let in_flight = ticket.as_ref().and_then(|ticket| ticket.status.as_ref());
-        let in_flight = in_flight.is_some_and(|status| status.phase.is_in_flight());
+        let phase = ticket.as_ref().map(|ticket| ticket.status.as_ref().map(|s| s.phase).unwrap_or_default());
+        let in_flight = phase.is_some_and(|phase| phase.is_in_flight());
+        let is_open = phase.is_some_and(|phase| !phase.is_terminal());
+        let is_ready = workspace.status.as_ref().is_some_and(|status| status.phase == WorkspacePhase::Ready);
+        if is_ready && is_open && worktrees::is_missing(place, sources) {
+            return self.lost(workspace, place, sources).await;
+        }
         let now = self.ctx.now();
         let looked = self.looks.look(workspace, place, sources, in_flight, now).await?;
         let mut current = workspace.clone();
@@ -180,22 +198,41 @@ impl Shared {
             current.status = Some(looked);
         }
         let retention = sources.first().map(|source| source.retention.clone()).unwrap_or_default();
-        let (why, until) = match plan::fate(&current, ticket.as_ref(), &retention, now) {
-            Fate::Keep { why, until } => (why, until),
-            Fate::Remove { why } => (why, None),
+        let (why, until, remove) = match plan::fate(&current, ticket.as_ref(), &retention, now) {
+            Fate::Keep { why, until } => (why, until, false),
+            Fate::Remove { why } => (why, None, true),
         };
         let mut new = current.status.unwrap_or_default();
         if new.phase == WorkspacePhase::Ready {
             (new.reason, new.message) = (Some("Ready".to_owned()), Some(READY.to_owned()));
         }
-        new.kept = Some(why);
+        new.kept = Some(why.clone());
         self.save(workspace, |status| status.clone_from(&new)).await?;
+        if remove {
+            self.delete(workspace, &why).await?;
+            return Ok(Action::await_change());
+        }
         let pause = if in_flight { OFTEN } else { jittered(RARELY) };
         let until = until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
         Ok(Action::requeue(until.map_or(pause, |until| pause.min(until))))
     }
 
-    async fn ticket(&self, workspace: &Workspace) -> Result<Option<Ticket>> {
+    /// Nobody needs it: it goes the way of every workspace that is deleted.
+    async fn delete(&self, workspace: &Workspace, why: &str) -> Result<()> {
+        let api =
+            Api::<Workspace>::namespaced(self.ctx.client.clone(), &workspace.namespace().unwrap_or_default());
+        let preconditions = Some(Preconditions { uid: workspace.uid(), resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::background() };
+        let name = workspace.name_any();
+        match api.delete(&name, &params).await.map_err(Error::api(format!("delete Workspace {name}"))) {
+            Err(error) if !error.is_race() => return Err(error.into()),
+            _ => {}
+        }
+        self.events.normal(workspace, "Retired", "Remove", format!("it is removed: {why}")).await;
+        Ok(())
+    }
+
+    pub(super) async fn ticket(&self, workspace: &Workspace) -> Result<Option<Ticket>> {
         let Some(name) = &workspace.spec.ticket else { return Ok(None) };
         let namespace = workspace.namespace().unwrap_or_default();
         let api = Api::<Ticket>::namespaced(self.ctx.client.clone(), &namespace);
@@ -235,7 +272,11 @@ impl Shared {
     }
 
     /// Writes a changed status, whatever else of the object was written meanwhile: nobody else writes it.
-    async fn save(&self, workspace: &Workspace, change: impl Fn(&mut WorkspaceStatus)) -> Result<Workspace> {
+    pub(super) async fn save(
+        &self,
+        workspace: &Workspace,
+        change: impl Fn(&mut WorkspaceStatus),
+    ) -> Result<Workspace> {
         let (namespace, name) = (workspace.namespace().unwrap_or_default(), workspace.name_any());
         let api = Api::<Workspace>::namespaced(self.ctx.client.clone(), &namespace);
         let mut current = workspace.clone();

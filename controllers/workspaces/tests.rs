@@ -92,7 +92,7 @@ impl Stage {
         let mut config = Config::new("rehearsal", self.path("runs"));
         config.data_dir = self.path("");
         let ctx = Context::new(self.api.client(), [], config);
-        self.task = Some(tokio::spawn(super::run(ctx)));
+        self.task = Some(tokio::spawn(async move { super::Workspaces::new(ctx).run().await }));
     }
 
     pub(super) async fn stop(&mut self) {
@@ -219,4 +219,63 @@ async fn a_folder_of_somebody_else_is_left_alone() {
     let status = stage.status("a reason", |status| status["reason"] == "FolderOccupied").await;
     assert_eq!(status["phase"], "Pending");
     assert!(folder.join("precious").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_copied_and_set_up_commands_know_where_they_are() {
+    let mut stage = Stage::new();
+    stage.ticket("Working");
+    std::fs::write(stage.path("checkouts/app/.env"), "SECRET=1\n").unwrap();
+    stage.workspace(json!({
+        "copy": [".env", "absent"], "firstPort": 4000, "ports": 10, "env": [{"name": "OWN", "value": "x y"}],
+        "setup": ["echo $GCLUSTER_WORKSPACE $GCLUSTER_TICKET $GCLUSTER_BRANCH $GCLUSTER_WORKER > set-up.log",
+            "echo $PORT $GCLUSTER_PORTS \"$OWN\" >> set-up.log; setsid sleep 1000 &"],
+    }));
+    stage.start();
+    let status = stage.status("ready", |status| status["phase"] == "Ready").await;
+    let path = stage.path("workspaces/default/t-1");
+    assert_eq!(std::fs::read_to_string(path.join(".env")).unwrap(), "SECRET=1\n");
+    let said = std::fs::read_to_string(path.join("set-up.log")).unwrap();
+    assert_eq!(said, "t-1 t-1 agent-1/feat-1 1\n4000 4000-4009 x y\n");
+    assert_eq!(status["environment"]["GCLUSTER_PORTS"], "4000-4009");
+    let events = stage.api.all("events");
+    assert!(events.iter().any(|event| event["reason"] == "NotCopied"), "{events:?}");
+    let uid = stage.api.get("workspaces", "t-1").unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+    assert!(crate::backend::sweep::family(&uid, &[]).is_empty(), "what was left running is ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_set_up_is_quoted_and_one_that_takes_too_long_is_ended() {
+    for (setup, timeout, says) in [
+        (
+            "echo first; echo it is broken >&2; exit 3",
+            "1m",
+            "ended with exit status: 3:\nfirst\nit is broken",
+        ),
+        ("echo begun; sleep 1000", "300ms", "did not end within 300ms:\nbegun"),
+    ] {
+        let mut stage = Stage::new();
+        stage.ticket("Working");
+        stage.workspace(json!({"setup": ["true", setup, "touch never"], "setupTimeout": timeout}));
+        stage.start();
+        let status = stage.status("failed", |status| status["phase"] == "Failed").await;
+        assert_eq!(status["reason"], "SetupFailed");
+        let message = status["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("`{setup}` {says}")), "{message}");
+        assert!(!stage.path("workspaces/default/t-1/never").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn set_up_commands_of_a_master_that_is_gone_are_ended_and_begun_again() {
+    let mut stage = Stage::new();
+    stage.ticket("Working");
+    // The first one that runs takes for ever, the second ends.
+    stage.workspace(json!({"setup": ["[ -e begun.log ] || { touch begun.log; sleep 1000; }"]}));
+    stage.start();
+    let begun = stage.path("workspaces/default/t-1/begun.log");
+    stage.api.wait("the command to run", |_| begun.exists().then_some(())).await;
+    stage.stop().await;
+    stage.start();
+    stage.status("ready", |status| status["phase"] == "Ready").await;
 }

@@ -12,42 +12,34 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use gcluster_git::worktree::{self, Found};
+use gcluster_types::kinds::workspace::Snapshot;
 
 use super::place::Place;
 use super::repositories::Source;
 use super::trouble::{Result, Trouble};
 
-/// What is there of all worktrees together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// All of them, whole.
-    Whole,
-    /// None, and nothing else either.
-    Nothing,
-    /// Some are missing or damaged.
-    Damaged(Vec<String>),
+/// Whether the folder of a worktree is gone, or was never there.
+pub(super) fn is_missing(place: &Place, sources: &[Source]) -> bool {
+    let pairs = place.worktrees();
+    let mut found = sources.iter().zip(&pairs).map(|(source, (_, path))| worktree::find(&source.hub, path));
+    found.any(|found| matches!(found, Found::FolderGone { .. } | Found::Nothing))
 }
 
-/// Looks for the worktrees.
-pub(super) fn presence(place: &Place, sources: &[Source]) -> Presence {
+/// Whether all of them are there and whole.
+pub(super) fn are_whole(place: &Place, sources: &[Source]) -> bool {
     let pairs = place.worktrees();
-    let found: Vec<(&str, Found)> = sources
-        .iter()
-        .zip(&pairs)
-        .map(|(source, (_, path))| (source.name.as_str(), worktree::find(&source.hub, path)))
-        .collect();
-    if !found.is_empty() && found.iter().all(|(_, found)| matches!(found, Found::Whole { .. })) {
-        return Presence::Whole;
-    }
-    if found.iter().all(|(_, found)| *found == Found::Nothing) && is_empty(&place.folder()) {
-        return Presence::Nothing;
-    }
-    let damaged = found.iter().filter(|(_, found)| !matches!(found, Found::Whole { .. }));
-    Presence::Damaged(damaged.map(|(name, _)| (*name).to_owned()).collect())
+    let mut found = sources.iter().zip(&pairs).map(|(source, (_, path))| worktree::find(&source.hub, path));
+    !place.making().exists() && found.all(|found| matches!(found, Found::Whole { .. }))
 }
 
 /// Makes all worktrees with `branch` checked out. What an earlier master has begun is taken away first.
-pub(super) async fn make(place: &Place, sources: &[Source], uid: &str, branch: &str) -> Result<()> {
+pub(super) async fn make(
+    place: &Place,
+    sources: &[Source],
+    uid: &str,
+    branch: &str,
+    snapshots: &[Snapshot],
+) -> Result<()> {
     take_away_half_made(place, sources).await?;
     let mut whole = 0;
     let mut missing = Vec::new();
@@ -76,6 +68,10 @@ pub(super) async fn make(place: &Place, sources: &[Source], uid: &str, branch: &
     }
     for (source, path) in missing {
         let git = source.git();
+        if let Some(snapshot) = snapshots.iter().find(|snapshot| snapshot.repository == source.name) {
+            restore(source, &path, branch, snapshot).await?;
+            continue;
+        }
         if worktree::tip(&git, branch).await?.is_none()
             && worktree::commit(&git, &source.start).await?.is_none()
         {
@@ -87,6 +83,26 @@ pub(super) async fn make(place: &Place, sources: &[Source], uid: &str, branch: &
         worktree::add(&git, &path, branch, &source.start).await?;
     }
     done(place)
+}
+
+async fn restore(source: &Source, path: &Path, branch: &str, snapshot: &Snapshot) -> Result<()> {
+    let git = source.git();
+    let tip = worktree::tip(&git, branch).await?;
+    if let Some(tip) = tip.filter(|tip| *tip != snapshot.tip) {
+        let message = format!(
+            "the branch {branch} of {} is at {} now, not at {} as it was: rename it, or undelete with --branch",
+            source.name,
+            tip.get(..9).unwrap_or(&tip),
+            snapshot.tip.get(..9).unwrap_or(&snapshot.tip),
+        );
+        return Err(Trouble::wait("BranchElsewhere", message));
+    }
+    if worktree::commit(&git, &snapshot.commit).await?.is_none() {
+        let message = format!("what was kept of {} is not in its hub any more", source.name);
+        return Err(Trouble::wait("SalvageMissing", message));
+    }
+    gcluster_git::restore(&git, path, branch, &snapshot.commit).await?;
+    Ok(())
 }
 
 /// What is there of a worktree after what can be mended was.

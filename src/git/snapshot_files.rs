@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -75,7 +75,21 @@ impl Taking<'_> {
                 None => present.push(path.to_vec()),
             }
         }
+        let known = tracked.iter().chain(&present).chain(unchanged.iter().map(|(path, _)| path));
+        aside.extend(self.repositories(known));
         Ok(Changes { replaced: tracked.into_iter().collect(), present, unchanged })
+    }
+
+    /// Repositories that share their folder with files of this one, which git overlooks.
+    fn repositories<'a>(&self, files: impl Iterator<Item = &'a Vec<u8>>) -> Vec<Vec<u8>> {
+        let folders: BTreeSet<&Path> = files
+            .flat_map(|path| Path::new(OsStr::from_bytes(path)).ancestors().skip(1))
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .collect();
+        let inner = folders.into_iter().map(|folder| folder.join(".git"));
+        let there = inner.filter(|inner| !self.leads_through_a_link(inner.as_os_str().as_bytes()));
+        let there = there.filter(|inner| fs::symlink_metadata(self.path.join(inner)).is_ok());
+        there.map(|inner| inner.into_os_string().into_vec()).collect()
     }
 
     /// Of the files that git takes for unchanged, those whose bytes are not those of their object: line ends, keywords
