@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
 use crate::backend::Backend;
+use crate::pulse::Pulse;
 
 /// Makes the variables with which the programs of an agent reach the master, from its namespace, name and uid: who it
 /// is decides what they may do.
@@ -23,6 +24,8 @@ pub struct Context {
     pub backends: Arc<BTreeMap<String, Arc<dyn Backend>>>,
     /// Settings.
     pub config: Arc<Config>,
+    /// Reconciles that are under way.
+    pub pulse: Pulse,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     access: Option<Access>,
 }
@@ -35,6 +38,7 @@ impl Context {
             client,
             backends: Arc::new(backends),
             config: Arc::new(config),
+            pulse: Pulse::default(),
             clock: Arc::new(Timestamp::now),
             access: None,
         }

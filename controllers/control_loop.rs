@@ -36,13 +36,14 @@ pub(crate) async fn run<R>(
     let queue = triggers.map(|agent| Ok::<_, watcher::Error>(ReconcileRequest::from(agent)));
     let failures: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
     let reset = failures.clone();
-    let reconcile = Arc::new(reconcile);
+    let (reconcile, pulse) = (Arc::new(reconcile), ctx.pulse.clone());
     let config = controller::Config::default().concurrency(ctx.config.concurrency).debounce(settle);
     let run = controller::applier(
         move |agent: Arc<Agent>, _: Arc<()>| {
             let (reconcile, reset) = (reconcile.clone(), reset.clone());
-            let key = key(&agent);
+            let (key, beat) = (key(&agent), pulse.begin(controller));
             let done: BoxFuture<'static, Result<Action, Error>> = Box::pin(async move {
+                let _until_it_is_over = beat;
                 let action = reconcile(agent).await?;
                 reset.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
                 Ok(action)

@@ -29,6 +29,7 @@ pub mod informer;
 pub mod merges;
 mod mirror;
 pub mod persistence;
+pub mod pulse;
 pub mod report;
 pub mod repositories;
 pub mod reviews;

@@ -3,12 +3,13 @@
 //! - [`cli`] one file per verb; [`render`] turns objects and transcripts into text for it;
 //! - [`client`] talks to a master; [`serve`] is one: store, API server and controllers joined;
 //! - `rollback` writes an older revision's text, for the command line and for the screen;
-//! - [`exit`] how a command ends; [`config`] where things are; [`telemetry`] logs.
+//! - `notify` tells a service manager; [`exit`] how a command ends; [`config`] where things are; [`telemetry`] logs.
 
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod exit;
+mod notify;
 pub mod render;
 mod rollback;
 pub mod serve;

@@ -7,6 +7,7 @@
 //! Starting goes the first way, stopping the second. Tests embed a master with [`start`].
 
 mod access;
+mod alive;
 mod line;
 mod salt;
 
@@ -15,6 +16,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use alive::Alive;
 pub use gcluster_controllers::backend::keeper::become_keeper;
 use gcluster_controllers::backend::{Backends, keeper, sweep};
 use gcluster_controllers::{Context, persistence};
@@ -120,6 +122,7 @@ pub struct Handle {
     address: SocketAddr,
     kubeconfig: PathBuf,
     runs_dir: PathBuf,
+    alive: Alive,
     store: Store,
     controllers: Part,
     server: Part,
@@ -230,8 +233,9 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let salt = salt::load(&data_dir)
         .map_err(|error| prepare("salt of the names of credentials", error.to_string()))?;
     let context = context(client, &data_dir, &config.backend, config.max_running, salt).with_access(access);
+    let alive = Alive { client: context.client.clone(), pulse: context.pulse.clone() };
     let controllers = Part::start("controllers", |ending| gcluster_controllers::run(context, ending.wait()));
-    Ok(Handle { address, kubeconfig, runs_dir, store, controllers, server, persistence })
+    Ok(Handle { address, kubeconfig, runs_dir, alive, store, controllers, server, persistence })
 }
 
 impl Handle {
@@ -243,6 +247,11 @@ impl Handle {
     /// The kubeconfig that it has written.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// Looks whether this master does its work.
+    pub fn alive(&self) -> Alive {
+        self.alive.clone()
     }
 
     /// Completes with the name of a part that ended by itself, which none does while all is well.

@@ -139,7 +139,7 @@ pub(crate) fn find_program(name: &OsStr, working_directory: Option<&Path>) -> Op
 
 /// Variables that are about the master or about an agent that it runs inside, never about the new program.
 pub(crate) fn is_private(name: &OsStr) -> bool {
-    const NESTING: [&str; 12] = [
+    const NESTING: [&str; 14] = [
         "AI_AGENT",
         "CLAUDECODE",
         "CLAUDE_PID",
@@ -152,6 +152,8 @@ pub(crate) fn is_private(name: &OsStr) -> bool {
         "LISTEN_FDS",
         "LISTEN_PID",
         "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
     ];
     name.to_str().is_some_and(|name| NESTING.contains(&name) || name.starts_with("GCLUSTER_"))
 }

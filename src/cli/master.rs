@@ -12,6 +12,7 @@ use super::output::print;
 use super::pidfile::PidFile;
 use crate::config::DEFAULT_ADDR;
 use crate::exit::{Failure, Kind, Result};
+use crate::notify::Manager;
 use crate::serve::{self, StartError};
 use crate::telemetry::{self, LogFormat};
 
@@ -108,6 +109,7 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
     }
     raise_open_files();
     serve::offer_keeper();
+    let manager = Manager::of_environment();
     let data_dir = globals.data_dir()?;
     // Signals are caught before anything is written, so that a start is never cut in half.
     let mut signals = Signals::new(args.background)?;
@@ -131,7 +133,7 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
         started = &mut starting => started.map_err(|error| explain(error, args.addr, &data_dir))?,
         () = signals.next() => {
             let Ok(master) = starting.await else { return Ok(()) };
-            return end(master, &mut signals, &data_dir).await;
+            return end(master, &mut signals, &data_dir, &manager).await;
         }
     };
     PidFile::write(&data_dir, &master.address().to_string())?;
@@ -143,11 +145,18 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
         master.kubeconfig().display()
     ));
     tracing::info!(address = %master.address(), backend = args.backend.name(), "ready");
+    manager.ready(&format!("serving at https://{}", master.address()));
+    let alive = master.alive();
+    let looked = |limit| {
+        let alive = alive.clone();
+        async move { alive.look(limit).await }
+    };
     let broken = tokio::select! {
         () = signals.next() => None,
         part = master.broken() => Some(part),
+        never = manager.watch(looked) => match never {},
     };
-    end(master, &mut signals, &data_dir).await?;
+    end(master, &mut signals, &data_dir, &manager).await?;
     match broken {
         None => Ok(()),
         Some(part) => {
@@ -158,7 +167,8 @@ pub(crate) async fn run(globals: &Globals, args: MasterArgs) -> Result {
 }
 
 /// Stops everything; a further signal ends the process at once.
-async fn end(master: serve::Handle, signals: &mut Signals, data_dir: &Path) -> Result {
+async fn end(master: serve::Handle, signals: &mut Signals, data_dir: &Path, manager: &Manager) -> Result {
+    manager.stopping();
     tracing::info!("stopping: agents are given time to end");
     let killer = master.killer();
     tokio::select! {

@@ -16,9 +16,11 @@ mod eval;
 mod events;
 mod get;
 mod init;
+mod install_service;
 mod kinds;
 mod kubeconfig;
 mod logs;
+mod man;
 mod manifest;
 mod master;
 mod objects;
@@ -164,6 +166,9 @@ enum Command {
     Kubeconfig(kubeconfig::KubeconfigArgs),
     Crds(crds::CrdsArgs),
     Completion(completion::CompletionArgs),
+    InstallService(install_service::InstallServiceArgs),
+    #[command(hide = true)]
+    Man(man::ManArgs),
     Version(version::VersionArgs),
 }
 
@@ -228,6 +233,8 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Kubeconfig(args) => kubeconfig::run(&globals, &args),
         Command::Crds(args) => crds::run(&args),
         Command::Completion(args) => completion::run(&args),
+        Command::InstallService(args) => install_service::run(&globals, &args),
+        Command::Man(args) => man::run(&args),
         Command::Version(args) => version::run(&globals, args).await,
     }
 }
