@@ -25,6 +25,7 @@ pub mod context;
 mod control_loop;
 pub mod error;
 pub mod executor;
+pub mod forecast;
 pub mod informer;
 pub mod merges;
 mod mirror;

@@ -34,6 +34,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             crate::backlog::run(ctx.clone()),
             crate::reviews::run(ctx.clone()),
             crate::merges::run(ctx.clone()),
+            crate::forecast::run(ctx.clone()),
         );
     };
     tokio::select! {

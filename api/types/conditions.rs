@@ -19,6 +19,9 @@ pub const BACKING_OFF: &str = "BackingOff";
 /// The definition is being executed. False says why not: `Completed`, `Paused`, `Stopped`, `LimitReached`.
 pub const PROGRESSING: &str = "Progressing";
 
+/// On tickets: merging its branch with that of another ticket in flight, or with the base, would conflict.
+pub const CONFLICT_PREDICTED: &str = "ConflictPredicted";
+
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed<'a> {
