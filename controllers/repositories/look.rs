@@ -63,7 +63,7 @@ pub(super) struct Memo {
     git: Option<(Instant, Result<(), Problem>)>,
     /// Tips behind addresses, by address and branch.
     far: BTreeMap<(String, String), (Instant, String)>,
-    identity: Option<(String, Option<(String, String)>)>,
+    identity: Option<(String, Instant, (String, String))>,
     apart: Option<((String, String), Option<(i64, i64)>)>,
 }
 
@@ -94,13 +94,16 @@ async fn look_inside(
     }
     let host = host_tip(memo, &source, &spec.base, known.as_ref()).await?;
     let identity = match &memo.identity {
-        Some((path, identity)) if *path == spec.path => identity.clone(),
+        Some((path, at, identity)) if *path == spec.path && at.elapsed() < GIT => identity.clone(),
         _ => {
             let found = source.identity().await.map_err(|error| of_git("GitFailed", &error))?;
-            memo.identity = Some((spec.path.clone(), found.clone()));
+            // A commit of a worker must not fail for want of a name.
+            let found = found.unwrap_or_else(|| ("gcluster".to_owned(), "gcluster@localhost".to_owned()));
+            memo.identity = Some((spec.path.clone(), Instant::now(), found.clone()));
             found
         }
     };
+    let identity = Some(identity);
     let format = if host.len() > 40 { "sha256" } else { "sha1" }.to_owned();
     let wanted = Wanted { base: spec.base.clone(), format, identity };
     let mended = hub.ensure(&wanted).await.map_err(|error| of_git("HubFailed", &error))?;

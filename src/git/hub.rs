@@ -17,6 +17,8 @@ use crate::{Error, Git, Result};
 
 /// How long a fetch may take.
 const TRANSFER: Duration = Duration::from_secs(1_800);
+/// How often a fetch is tried that another one came in between of.
+const TRIES: usize = 5;
 /// The variable by which hooks know that one of gcluster's own controllers runs git.
 pub const CONTROLLER: &str = "GCLUSTER_CONTROLLER";
 
@@ -189,9 +191,19 @@ impl Hub {
     pub async fn fetch_host(&self, address: &str, base: &str) -> Result<()> {
         let refspec = format!("+refs/heads/{base}:{}", host_ref(base));
         let git = self.git().limit(TRANSFER);
-        git.text(["fetch", "--quiet", "--no-write-fetch-head", "--update-shallow", "--", address, &refspec])
-            .await
-            .map(drop)
+        let args = ["fetch", "--quiet", "--no-write-fetch-head", "--update-shallow", "--", address, &refspec];
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match git.text(args).await {
+                Ok(_) => return Ok(()),
+                // The controller and `gcluster sync` may fetch the same at once: one of them finds the ref moved.
+                Err(Error::Failed { said, .. }) if tries > 0 && said.contains("cannot lock ref") => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Moves a ref from `old` to `new`, if it is at `old`; none stands for a ref that is not there. False when it is

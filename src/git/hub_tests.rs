@@ -92,8 +92,8 @@ async fn a_worker_moves_its_own_branch_and_no_other() {
     world.allowed(&["commit", "--quiet", "-m", "two"]);
     world.allowed(&["commit", "--quiet", "--amend", "-m", "two again"]);
     world.write("b", "3");
-    world.allowed(&["stash"]);
-    world.allowed(&["stash", "pop"]);
+    world.refused(&["stash"], "stashes are shared by all workspaces");
+    assert_eq!(std::fs::read_to_string(world.worktree.join("b")).unwrap(), "3", "it is still there");
     world.allowed(&["commit", "--quiet", "-a", "-m", "three"]);
     world.allowed(&["reset", "--quiet", "--hard", "HEAD~1"]);
     world.allowed(&["push", "origin", "HEAD"]);

@@ -116,13 +116,12 @@ impl Source {
         }
     }
 
-    /// Who commits in it, by its settings and those of the user; nobody where it is not on this machine.
+    /// Who commits in it, by its settings and those of the user; by the latter alone where it is not on this machine.
     ///
     /// # Errors
     /// When git cannot be run in it.
     pub async fn identity(&self) -> Result<Option<(String, String)>> {
-        let Some(directory) = self.directory() else { return Ok(None) };
-        let git = Git::new(directory).limit(NEAR);
+        let git = Git::new(self.directory().unwrap_or(Path::new("/"))).limit(NEAR);
         let mut found = Vec::new();
         for key in ["user.name", "user.email"] {
             let output = git.output(&["config", "--get", key], None).await?;
@@ -168,6 +167,6 @@ mod tests {
         let gone = Source::of("/nowhere/at/all");
         assert!(matches!(gone.tip("main").await.unwrap_err(), Unusable::Gone(_)));
         assert_eq!(source.identity().await.unwrap(), Some(("Ada".into(), "ada@example.com".into())));
-        assert_eq!(far.identity().await.unwrap(), None);
+        assert_ne!(far.identity().await.unwrap(), source.identity().await.unwrap());
     }
 }

@@ -9,7 +9,7 @@ use crate::{Error, Git, Hub, Result, Source, Unusable};
 
 /// How long commits may travel.
 const TRANSFER: Duration = Duration::from_secs(1_800);
-/// How often a fetch is tried that somebody else's came in between of.
+/// How often a pull is tried that a merge came in between of.
 const TRIES: usize = 3;
 
 /// How a branch of the hub and that of the user stand to each other.
@@ -68,16 +68,8 @@ pub enum Pushed {
 pub async fn standing(hub: &Hub, source: &Source, base: &str) -> Result<Standing, Unusable> {
     let newest = source.tip(base).await?;
     let mut tips = hub.tips(base).await?;
-    let mut tries = 0;
-    while tips.host.as_ref() != Some(&newest.commit) {
-        tries += 1;
-        match hub.fetch_host(&source.address(), base).await {
-            // The controller of the repository fetches the same.
-            Err(_) if tries < TRIES => tokio::time::sleep(Duration::from_millis(100)).await,
-            Err(error) => return Err(error.into()),
-            Ok(()) if tries >= TRIES => break,
-            Ok(()) => {}
-        }
+    if tips.host.as_ref() != Some(&newest.commit) {
+        hub.fetch_host(&source.address(), base).await?;
         tips = hub.tips(base).await?;
     }
     let missing = || Unusable::NoBase { place: hub.path().display().to_string(), base: base.to_owned() };

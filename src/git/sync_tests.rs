@@ -145,3 +145,16 @@ async fn a_repository_behind_an_address_is_pulled_from_and_pushed_to() {
     assert_eq!(git(&there, &["rev-parse", "main"]), own);
     assert!(matches!(pull(&world.hub, &far, "main").await.unwrap(), Pulled::Diverged(_)));
 }
+
+#[tokio::test]
+async fn those_who_fetch_the_same_at_once_are_not_in_each_others_way() {
+    let world = World::new().await;
+    for round in 0..5 {
+        let newest = world.checkout.commit("a", &format!("round {round}"));
+        let fetch = || standing(&world.hub, &world.source, "main");
+        let (one, two, three, four) = tokio::join!(fetch(), fetch(), fetch(), fetch());
+        for each in [one, two, three, four] {
+            assert_eq!(each.unwrap().host, newest);
+        }
+    }
+}
