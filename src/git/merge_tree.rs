@@ -38,7 +38,8 @@ pub async fn merge_tree(git: &Git, ours: &str, theirs: &str) -> Result<MergeTree
         theirs,
     ];
     let output = git.output(&args, None).await?;
-    if !matches!(output.code, Some(0 | 1)) {
+    // A commit that is not there ends it with 1, too, and with nothing said.
+    if !matches!(output.code, Some(0 | 1)) || output.stdout.is_empty() {
         return Err(Error::Failed {
             command: args.join(" "),
             directory: git.directory().to_owned(),
