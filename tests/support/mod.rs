@@ -3,6 +3,7 @@
 pub(crate) mod agents;
 pub(crate) mod claude;
 pub(crate) mod cli;
+pub(crate) mod git;
 pub(crate) mod http;
 pub(crate) mod kube;
 pub(crate) mod kubectl;
