@@ -22,6 +22,7 @@ mod credentials;
 mod custom_kinds;
 mod defects;
 mod durability;
+mod edit;
 mod execution;
 mod kubectl;
 mod kubectl_core;

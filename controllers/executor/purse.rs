@@ -96,10 +96,11 @@ pub(super) fn left(
         spent,
         reserved: exposure.reserved,
     };
-    let rooms = budgets.iter().map(|view| match view.meter(exposure) {
-        Some(meter) => room(&meter, expected, now),
-        None if starts.is_empty() => Room::default(),
-        None => Room::refused(Refusal {
+    let rooms = budgets.iter().map(|view| match (view.refusal(), view.meter(exposure)) {
+        (Some(refusal), _) => Room::refused(refusal),
+        (None, Some(meter)) => room(&meter, expected, now),
+        (None, None) if starts.is_empty() => Room::default(),
+        (None, None) => Room::refused(Refusal {
             reason: "BudgetPending",
             message: format!("{} has not taken the agent up yet", view.title),
             reached: false,

@@ -85,6 +85,7 @@ pub(crate) async fn run(globals: &Globals, args: SteerArgs) -> Result {
         ascii: args.ascii,
         readonly: args.readonly,
         record: args.record,
+        memory: globals.data_dir().ok(),
     };
     if let Some(path) = args.replay {
         return start::replay(path, args.speed.unwrap_or(1.0), options).await;

@@ -200,7 +200,9 @@ impl App {
             Effect::Mouse(take) => terminal::mouse(take),
             Effect::Bell => terminal::bell(),
             Effect::Redraw => self.redraw(),
-            Effect::Remember(panel) if self.connection.is_some() => super::start::remember(panel),
+            Effect::Remember(panel) if self.connection.is_some() => {
+                super::start::remember(&self.model.setting, panel)
+            }
             Effect::Remember(_) => {}
             Effect::Act(action) => {
                 let (connection, results) = (self.connection.clone(), self.results.clone());

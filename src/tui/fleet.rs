@@ -194,6 +194,9 @@ pub struct IterationRow {
     pub model: String,
     /// The backend's session.
     pub session: String,
+    /// Its living processes.
+    #[serde(default)]
+    pub processes: i64,
     /// `metadata.resourceVersion` as a number.
     pub version: u64,
 }
@@ -221,6 +224,7 @@ impl IterationRow {
             revision: spec.revision.clone(),
             model: [status.backend, status.model].into_iter().flatten().collect::<Vec<_>>().join(" "),
             session: status.session_id.unwrap_or_default(),
+            processes: status.processes.map_or(0, |processes| processes.count),
             version: iteration.resource_version().and_then(|text| text.parse().ok()).unwrap_or(0),
         }
     }

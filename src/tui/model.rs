@@ -42,6 +42,8 @@ pub struct Setting {
     pub theme_chosen: bool,
     /// The panel that was shown last, and is shown again when there are tickets.
     pub panel: Panel,
+    /// The file in which that is kept.
+    pub memory: Option<std::path::PathBuf>,
 }
 
 /// Particulars of one agent.

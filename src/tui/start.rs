@@ -1,7 +1,7 @@
 //! From a command line to a screen and back: checks everything that can be refused before the terminal is touched.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -12,8 +12,10 @@ use super::terminal::{self, Look};
 use super::theme::Mode;
 use super::tickets::Panel;
 use crate::client::{Connection, JSON};
-use crate::config;
 use crate::exit::{Failure, Kind, Result};
+
+/// The file with the name of the panel that was shown last.
+const MEMORY: &str = "steer.panel";
 
 /// What the user asked for.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,8 @@ pub struct Options {
     pub readonly: bool,
     /// Where to record what happens.
     pub record: Option<PathBuf>,
+    /// The folder in which it is kept which panel was shown last; nowhere when it is not there.
+    pub memory: Option<PathBuf>,
 }
 
 /// Shows a master. Returns when the user leaves.
@@ -66,20 +70,15 @@ pub async fn replay(path: PathBuf, speed: f64, options: Options) -> Result {
     show(Source::Replay(replay, speed), address, &options, None, at).await
 }
 
-/// The file with the name of the panel that was shown last.
-fn panel_file() -> Option<PathBuf> {
-    Some(config::data_dir(None).ok()?.join("steer.panel"))
-}
-
 /// Keeps which panel is shown. It is a convenience: where it cannot be kept, the agents are shown first.
-pub(super) fn remember(panel: Panel) {
-    if let Some(file) = panel_file() {
+pub(super) fn remember(setting: &Setting, panel: Panel) {
+    if let Some(file) = &setting.memory {
         let _ = std::fs::write(file, panel.name());
     }
 }
 
-fn recalled() -> Panel {
-    let name = panel_file().and_then(|file| std::fs::read_to_string(file).ok());
+fn recalled(file: &Path) -> Panel {
+    let name = std::fs::read_to_string(file).ok();
     if name.is_some_and(|name| name.trim() == Panel::Tickets.name()) { Panel::Tickets } else { Panel::Agents }
 }
 
@@ -108,7 +107,8 @@ async fn show(
     record: Option<Recorder>,
     now: Timestamp,
 ) -> Result {
-    let replayed = matches!(source, Source::Replay(..));
+    let memory = options.memory.as_ref().filter(|_| matches!(source, Source::Live(_)));
+    let memory = memory.map(|folder| folder.join(MEMORY));
     let size = size()?;
     terminal::restore_after_panics();
     terminal::enter(true).map_err(|error| {
@@ -124,7 +124,8 @@ async fn show(
         readonly: options.readonly,
         ascii: look.ascii,
         theme_chosen: look.chosen,
-        panel: if replayed { Panel::default() } else { recalled() },
+        panel: memory.as_deref().map_or_else(Panel::default, recalled),
+        memory,
     };
     let model = Model::new(setting, look.mode, size, now);
     let ended = app::run(model, source, record).await;

@@ -39,6 +39,10 @@ pub struct BudgetSpec {
     #[serde(default, rename = "maxBudgetUSDPerDay", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub max_budget_usd_per_day: Option<f64>,
+    /// Iterations that may end. Those that are interrupted do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub max_iterations: Option<i64>,
     /// Iterations that may end in one UTC day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -73,6 +77,10 @@ pub struct ClusterBudgetSpec {
     #[serde(default, rename = "maxBudgetUSDPerDay", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub max_budget_usd_per_day: Option<f64>,
+    /// Iterations that may end. Those that are interrupted do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub max_iterations: Option<i64>,
     /// Iterations that may end in one UTC day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -86,6 +94,9 @@ pub struct BudgetStatus {
     /// US dollars since the budget was made.
     #[serde(default, rename = "spentUSD")]
     pub spent_usd: f64,
+    /// Iterations that ended since the budget was made, those that were interrupted left out.
+    #[serde(default)]
+    pub iterations: i64,
     /// The UTC day of the next two fields, such as `2026-01-02`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<String>,
@@ -121,6 +132,9 @@ pub struct LedgerEntry {
     /// The agent's `status.costUSD` up to which its spending is counted, in US dollars.
     #[serde(default, rename = "costUSD")]
     pub cost_usd: f64,
+    /// The agent's iterations up to which they are counted. Absent: none of those before are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<i64>,
     /// The agent's `status.today` up to which its day is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub today: Option<DayTotals>,

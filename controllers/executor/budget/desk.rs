@@ -14,10 +14,13 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::ledger::{self, Books};
 use crate::executor::flow::phase;
-use crate::executor::limits::{Amounts, Caps, Meter, day};
+use crate::executor::limits::{Amounts, Caps, Meter, Refusal, day};
 use crate::executor::plan::Plan;
 use crate::executor::purse::Exposure;
 use crate::informer::{AgentKey, Index};
+
+/// Reason of a budget whose selector cannot be read.
+pub(super) const SELECTOR_INVALID: &str = "SelectorInvalid";
 
 /// The desk. Clones share it.
 #[derive(Clone)]
@@ -57,7 +60,7 @@ pub(super) struct Held {
     pub(super) command: String,
     pub(super) caps: Caps,
     pub(super) status: BudgetStatus,
-    selector: Selector,
+    selector: Result<Selector, String>,
 }
 
 /// The object of a budget.
@@ -74,13 +77,15 @@ impl Held {
         let caps = Caps {
             usd: spec.max_budget_usd,
             usd_per_day: spec.max_budget_usd_per_day,
-            iterations: None,
+            iterations: spec.max_iterations,
             iterations_per_day: spec.max_iterations_per_day,
         };
-        // A selector that cannot be read selects everything: a budget that holds too much is safer than one that
-        // holds nothing.
-        let selector =
-            spec.selector.clone().and_then(|selector| selector.try_into().ok()).unwrap_or_default();
+        // Nobody knows whom a selector means that cannot be read: a budget that holds everybody until it is mended
+        // is safer than one that holds nobody.
+        let selector = spec.selector.clone().map_or_else(
+            || Ok(Selector::default()),
+            |selector| Selector::try_from(selector).map_err(|error| error.to_string()),
+        );
         let held = Self {
             title: format!("Budget {namespace}/{name}"),
             command: format!("gcluster edit budget {name} -n {namespace}"),
@@ -97,7 +102,7 @@ impl Held {
         let caps = Caps {
             usd: spec.max_budget_usd,
             usd_per_day: spec.max_budget_usd_per_day,
-            iterations: None,
+            iterations: spec.max_iterations,
             iterations_per_day: spec.max_iterations_per_day,
         };
         let held = Self {
@@ -105,20 +110,35 @@ impl Held {
             command: format!("gcluster edit clusterbudget {name}"),
             caps,
             status: budget.status.clone().unwrap_or_default(),
-            selector: Selector::default(),
+            selector: Ok(Selector::default()),
             object: Object::Cluster(Arc::new(budget)),
         };
         ((String::new(), name), held)
     }
 
-    /// Whether an agent is under it.
-    pub(super) fn covers(&self, agent: &Agent) -> bool {
-        match &self.object {
-            Object::Cluster(_) => true,
-            Object::Namespaced(budget) => {
-                budget.namespace() == agent.namespace() && self.selector.matches(agent.labels())
+    /// Whether an agent is under it, or may be.
+    fn holds(&self, agent: &Agent) -> bool {
+        match (&self.object, &self.selector) {
+            (Object::Cluster(_), _) => true,
+            (Object::Namespaced(budget), selector) => {
+                let fits = |selector: &Selector| selector.matches(agent.labels());
+                budget.namespace() == agent.namespace() && selector.as_ref().map_or(true, fits)
             }
         }
+    }
+
+    /// Whether what an agent uses is counted. While nobody knows whom it means, whoever was counted is.
+    pub(super) fn covers(&self, uid: &str, agent: &Agent) -> bool {
+        self.holds(agent) && (self.selector.is_ok() || self.status.ledger.contains_key(uid))
+    }
+
+    /// Why nothing may begin under it, whatever was spent.
+    pub(super) fn broken(&self) -> Option<String> {
+        let error = self.selector.as_ref().err()?;
+        Some(format!(
+            "{}: spec.selector cannot be read ({error}), so no agent of the namespace begins an iteration; mend it: `{}`",
+            self.title, self.command
+        ))
     }
 
     fn identity(&self) -> (Option<String>, Option<i64>, u64) {
@@ -152,9 +172,17 @@ pub(crate) struct View {
     /// How much of the agent is counted; `None`: it was not taken up yet.
     entry: Option<LedgerEntry>,
     day: String,
+    /// Why nothing may begin under it, whatever was spent.
+    broken: Option<String>,
 }
 
 impl View {
+    /// Why nothing may begin under it, whatever was spent.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        let message = self.broken.clone()?;
+        Some(Refusal { reason: SELECTOR_INVALID, message, reached: true, until: None })
+    }
+
     /// The limit with what was used of it, this agent's share included. `None` before the agent was taken up.
     pub(crate) fn meter(&self, own: &Exposure) -> Option<Meter> {
         let mut spent = self.spent;
@@ -185,7 +213,7 @@ fn uncounted(own: &Exposure, entry: &LedgerEntry, day: &str) -> Amounts {
     let mut all = Amounts {
         usd: more(own.counted.usd - entry.cost_usd),
         today_usd: more(today.today_usd - before.map_or(0.0, |today| today.cost_usd)),
-        iterations: 0,
+        iterations: entry.iterations.map_or(0, |before| (own.counted.iterations - before).max(0)),
         today_iterations: (today.today_iterations - before.map_or(0, |today| today.iterations)).max(0),
     };
     all.add(own.pending);
@@ -290,7 +318,7 @@ impl Desk {
         let views: Vec<View> = state
             .budgets
             .values()
-            .filter(|budget| budget.covers(agent) && !budget.is_being_deleted())
+            .filter(|budget| budget.holds(agent) && !budget.is_being_deleted())
             .map(|budget| self.view(&state, budget, &uid, now))
             .collect();
         let held = (!views.is_empty()).then_some(state);
@@ -301,7 +329,7 @@ impl Desk {
         let (mut spent, mut reserved) = (ledger::spent(&budget.status, now), Amounts::default());
         let day = day(now);
         for (uid, account) in state.agents.iter().filter(|(uid, _)| *uid != own) {
-            if !budget.covers(&account.agent) {
+            if !budget.covers(uid, &account.agent) {
                 continue;
             }
             let exposure = state.exposure(uid, &self.iterations, now);
@@ -318,12 +346,13 @@ impl Desk {
             reserved,
             entry: budget.status.ledger.get(own).filter(|_| state.agents_known).cloned(),
             day,
+            broken: budget.broken(),
         }
     }
 
     /// US dollars that are reserved under a budget.
     pub(super) fn reserved(&self, state: &State, budget: &Held, now: Timestamp) -> f64 {
-        let covered = state.agents.iter().filter(|(_, account)| budget.covers(&account.agent));
+        let covered = state.agents.iter().filter(|(uid, account)| budget.covers(uid, &account.agent));
         covered.map(|(uid, _)| state.exposure(uid, &self.iterations, now).reserved.usd).sum()
     }
 

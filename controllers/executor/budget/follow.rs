@@ -14,7 +14,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
-use super::desk::{Desk, Held, Object};
+use super::desk::{Desk, Held, Object, SELECTOR_INVALID};
 use super::ledger::{Sheet, advance};
 use crate::Context;
 use crate::error::Result;
@@ -26,6 +26,7 @@ const FIELDS: &[&str] = &[
     "day",
     "spentTodayUSD",
     "iterationsToday",
+    "iterations",
     "reservedUSD",
     "spent",
     "today",
@@ -164,8 +165,9 @@ impl Desk {
             Object::Namespaced(budget) => budget.metadata.generation,
             Object::Cluster(budget) => budget.metadata.generation,
         };
-        let sheet = Sheet { title: &held.title, command: &held.command, caps: held.caps, generation };
-        let covered = state.agents.iter().filter(|(_, account)| held.covers(account.agent()));
+        let (broken, caps) = (held.broken(), held.caps);
+        let sheet = Sheet { title: &held.title, command: &held.command, caps, generation, broken };
+        let covered = state.agents.iter().filter(|(uid, account)| held.covers(uid, account.agent()));
         let books = covered.map(|(uid, account)| (uid, &account.books));
         let new = advance(&held.status, &sheet, books, self.reserved(&state, held, now), now);
         Some((held.object.clone(), held.status.clone(), new))
@@ -186,6 +188,9 @@ impl Desk {
         }
         let message = new.conditions.first().map(|c| c.message.clone()).unwrap_or_default();
         match (of(old), of(new)) {
+            (_, Some((false, reason))) if reason == SELECTOR_INVALID => {
+                events.warning(budget, SELECTOR_INVALID, "Hold", message).await;
+            }
             (_, Some((false, reason))) => events.warning(budget, "LimitReached", &reason, message).await,
             (Some((false, _)), Some((true, _))) => {
                 events.normal(budget, "LimitRaised", "Resume", message).await;

@@ -8,6 +8,7 @@ use gcluster_types::kinds::budget::{BudgetStatus, DayTotals, LedgerEntry};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
+use super::desk::SELECTOR_INVALID;
 use crate::executor::limits::{Amounts, Caps, Meter, day, dollar, room};
 
 /// What is known of one agent under a budget.
@@ -17,31 +18,41 @@ pub(super) struct Books {
     pub(super) agent: String,
     /// Its `status.costUSD`.
     pub(super) cost_usd: f64,
+    /// Its iterations that succeeded or failed.
+    pub(super) iterations: i64,
     /// Its `status.today`.
     pub(super) today: Option<DayTotals>,
 }
 
 impl Books {
     pub(super) fn of(agent: String, status: &AgentStatus) -> Self {
-        Self { agent, cost_usd: status.cost_usd.unwrap_or(0.0), today: status.today.clone() }
+        let counts = status.iterations.as_ref();
+        let iterations = counts.map_or(0, |counts| counts.succeeded.saturating_add(counts.failed));
+        Self { agent, cost_usd: status.cost_usd.unwrap_or(0.0), iterations, today: status.today.clone() }
     }
 
     fn entry(&self) -> LedgerEntry {
-        LedgerEntry { agent: self.agent.clone(), cost_usd: self.cost_usd, today: self.today.clone() }
+        LedgerEntry {
+            agent: self.agent.clone(),
+            cost_usd: self.cost_usd,
+            iterations: Some(self.iterations),
+            today: self.today.clone(),
+        }
     }
 
     /// What of it is not counted in `entry`.
     pub(super) fn since(&self, entry: &LedgerEntry, day: &str) -> Amounts {
         let usd = (self.cost_usd - entry.cost_usd).max(0.0);
+        let iterations = entry.iterations.map_or(0, |before| (self.iterations - before).max(0));
         let Some(now) = self.today.as_ref().filter(|today| today.day == day) else {
-            return Amounts { usd, ..Amounts::default() };
+            return Amounts { usd, iterations, ..Amounts::default() };
         };
         let before = entry.today.as_ref().filter(|before| before.day == day).cloned().unwrap_or_default();
         Amounts {
             usd,
             today_usd: (now.cost_usd - before.cost_usd).max(0.0),
             today_iterations: (now.iterations - before.iterations).max(0),
-            iterations: 0,
+            iterations,
         }
     }
 }
@@ -52,6 +63,8 @@ pub(super) struct Sheet<'a> {
     pub(super) command: &'a str,
     pub(super) caps: Caps,
     pub(super) generation: Option<i64>,
+    /// Why nothing may begin, whatever was spent.
+    pub(super) broken: Option<String>,
 }
 
 /// The status that a budget should have. An agent that is seen for the first time is counted from here on; one that
@@ -74,6 +87,7 @@ pub(super) fn advance<'a>(
             let used = books.since(entry, &today);
             new.spent_usd += used.usd;
             new.spent_today_usd += used.today_usd;
+            new.iterations = new.iterations.saturating_add(used.iterations);
             new.iterations_today = new.iterations_today.saturating_add(used.today_iterations);
         }
         new.ledger.insert(uid.clone(), books.entry());
@@ -81,7 +95,9 @@ pub(super) fn advance<'a>(
     let of = |used: String, limit: Option<String>| {
         limit.map_or(used.clone(), |limit| format!("{used} of {limit}"))
     };
-    new.spent = Some(of(dollar(new.spent_usd), sheet.caps.usd.map(dollar)));
+    let spent = of(dollar(new.spent_usd), sheet.caps.usd.map(dollar));
+    let ended = sheet.caps.iterations.map(|most| format!(", {} of {most} iterations", new.iterations));
+    new.spent = Some(spent + &ended.unwrap_or_default());
     let iterations =
         of(new.iterations_today.to_string(), sheet.caps.iterations_per_day.map(|n| n.to_string()));
     let dollars = of(dollar(new.spent_today_usd), sheet.caps.usd_per_day.map(dollar));
@@ -91,10 +107,11 @@ pub(super) fn advance<'a>(
         fields: "spec.",
         command: sheet.command.to_owned(),
         caps: sheet.caps,
-        spent: spent(&new, now),
+        spent: self::spent(&new, now),
         reserved: Amounts::default(),
     };
     let (status, reason, message) = match room(&meter, 0.0, now).refusal {
+        _ if sheet.broken.is_some() => (false, SELECTOR_INVALID, sheet.broken.clone().unwrap_or_default()),
         Some(refusal) => (false, refusal.reason, refusal.message),
         None => (true, "WithinLimits", "no limit is reached".to_owned()),
     };
@@ -110,7 +127,7 @@ pub(super) fn spent(status: &BudgetStatus, now: Timestamp) -> Amounts {
     Amounts {
         usd: status.spent_usd,
         today_usd: if is_today { status.spent_today_usd } else { 0.0 },
-        iterations: 0,
+        iterations: status.iterations,
         today_iterations: if is_today { status.iterations_today } else { 0 },
     }
 }

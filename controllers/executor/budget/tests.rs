@@ -31,6 +31,7 @@ struct Master {
     now: i64,
     version: u64,
     spent: f64,
+    ended: i64,
     started: usize,
 }
 
@@ -51,6 +52,7 @@ impl Master {
             now: 1_000_000,
             version: 1,
             spent: 0.0,
+            ended: 0,
             started: 0,
         };
         master.restart();
@@ -130,6 +132,7 @@ impl Master {
         let Some(running) = self.running(uid) else { return };
         let cost = f64::from(units) * UNIT;
         self.spent += cost;
+        self.ended += i64::from(phase != Phase::Interrupted);
         let mut ended = (*running).clone();
         ended.status = Some(IterationStatus {
             phase,
@@ -250,7 +253,9 @@ proptest! {
         prop_assert!(before_rest <= dollars + agents as f64 * 64.0 * UNIT, "{before_rest} of {dollars}");
         come_to_rest(&mut master, agents, 1);
         prop_assert_eq!(master.counted(), master.spent);
-        prop_assert_eq!(master.budget.status.as_ref().unwrap().spent_today_usd, master.spent);
+        let status = master.budget.status.clone().unwrap();
+        prop_assert_eq!(status.spent_today_usd, master.spent);
+        prop_assert_eq!((status.iterations, status.iterations_today), (master.ended, master.ended));
         let left = master.agents.values().filter(|agent| agent.metadata.deletion_timestamp.is_some()).count();
         prop_assert_eq!(left, 0, "what was deleted goes once it is counted");
         master.restart();
@@ -336,4 +341,87 @@ fn a_breach_names_the_budget_and_a_larger_limit_or_a_new_day_resumes() {
     assert_eq!(woken.try_recv().unwrap().name, "a0", "whoever was held looks again at once");
     master.reconcile("u0", 2);
     assert!(master.running("u0").is_some(), "a larger limit");
+}
+
+/// What the agent's condition says of its limits.
+fn within(master: &Master, uid: &str) -> (String, String, String) {
+    let conditions = master.agents[uid].status.clone().unwrap_or_default().conditions;
+    let within = conditions.into_iter().find(|c| c.type_ == "WithinLimits");
+    within.map(|c| (c.status, c.reason, c.message)).unwrap_or_default()
+}
+
+fn change(master: &mut Master, change: impl FnOnce(&mut Budget)) {
+    master.version += 1;
+    change(&mut master.budget);
+    master.budget.metadata.resource_version = Some(master.version.to_string());
+    master.budget.metadata.generation = master.budget.metadata.generation.map(|generation| generation + 1);
+    master.desk.observe(Held::namespaced(master.budget.clone()));
+}
+
+#[test]
+fn a_selector_that_cannot_be_read_lets_nobody_begin_and_says_so() {
+    let mut master =
+        Master::new(2, json!({"maxBudgetUSD": 100.0, "selector": {"matchLabels": {"team": "core"}}}));
+    for agent in master.agents.values_mut().take(1) {
+        agent.metadata.labels = Some([("team".to_owned(), "core".to_owned())].into());
+    }
+    master.restart();
+    master.settle(true);
+    for uid in ["u0", "u1"] {
+        master.reconcile(uid, 2);
+        master.end(uid, 64, Phase::Succeeded);
+        master.reconcile(uid, 1);
+    }
+    master.settle(true);
+    assert_eq!(master.counted(), 1.0, "one of them is under it");
+    let wrong = json!({"matchExpressions": [{"key": "team", "operator": "Near", "values": ["core"]}]});
+    let wrong = serde_json::from_value(wrong).unwrap();
+    let right = master.budget.spec.selector.clone();
+    change(&mut master, |budget| budget.spec.selector = Some(wrong));
+    master.settle(true);
+    let said = master.budget.status.clone().unwrap().conditions[0].clone();
+    assert_eq!((said.status.as_str(), said.reason.as_str()), ("False", "SelectorInvalid"));
+    assert!(said.message.contains("spec.selector cannot be read"), "{}", said.message);
+    for uid in ["u0", "u1"] {
+        master.reconcile(uid, 2);
+        assert!(master.running(uid).is_none(), "whom it means is not known, so nobody begins: {uid}");
+        let (status, reason, message) = within(&master, uid);
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "SelectorInvalid"));
+        assert!(message.contains("`gcluster edit budget team -n default`"), "{message}");
+    }
+    let ledger =
+        |master: &Master| master.budget.status.clone().unwrap().ledger.into_keys().collect::<Vec<_>>();
+    assert_eq!((ledger(&master), master.counted()), (vec!["u0".to_owned()], 1.0), "nobody else is counted");
+    // Who goes meanwhile is not kept by it.
+    master.delete("u1");
+    master.reconcile("u1", 2);
+    master.reconcile("u1", 2);
+    assert!(!master.agents.contains_key("u1"));
+    change(&mut master, |budget| budget.spec.selector = right);
+    master.settle(true);
+    master.reconcile("u0", 2);
+    assert!(master.running("u0").is_some());
+}
+
+#[test]
+fn iterations_are_limited_over_all_days() {
+    let mut master = Master::new(2, json!({"maxIterations": 3}));
+    master.settle(true);
+    for round in 0..6 {
+        for uid in ["u0", "u1"] {
+            master.reconcile(uid, 2);
+            master.end(uid, 1, if round == 0 { Phase::Interrupted } else { Phase::Failed });
+            master.reconcile(uid, 1);
+        }
+        master.settle(true);
+        master.now += 86_400;
+    }
+    let status = master.budget.status.clone().unwrap();
+    assert_eq!((master.ended, status.iterations), (3, 3));
+    assert_eq!(status.spent.as_deref().map(|text| text.ends_with(", 3 of 3 iterations")), Some(true));
+    assert_eq!(status.conditions[0].reason, "IterationLimitReached");
+    change(&mut master, |budget| budget.spec.max_iterations = Some(4));
+    master.settle(true);
+    master.reconcile("u0", 2);
+    assert!(master.running("u0").is_some(), "a larger limit resumes");
 }

@@ -38,6 +38,8 @@ pub struct Facts {
     pub finished: Option<Timestamp>,
     /// Tools used.
     pub tools: i64,
+    /// Living processes.
+    pub processes: i64,
     /// Tokens used.
     pub tokens: TokenTotals,
     /// The cost in words, where there is one.
@@ -65,6 +67,7 @@ impl Facts {
             started: status.started_at.map(|at| at.0),
             finished: status.finished_at.map(|at| at.0),
             tools: status.tool_uses,
+            processes: status.processes.map_or(0, |processes| processes.count),
             tokens: status.tokens.unwrap_or_default(),
             cost: age::price(status.cost_usd, status.unpriced_tokens),
         }
@@ -96,6 +99,10 @@ pub fn iteration_header(facts: &Facts, now: Timestamp, area: Rect, theme: &Theme
     }
     if facts.tools > 0 {
         first.push(format!("{} tool use{}", facts.tools, if facts.tools == 1 { "" } else { "s" }));
+    }
+    // What lives on after its iteration is worth knowing, too.
+    if facts.processes > 0 {
+        first.push(format!("{} process{}", facts.processes, if facts.processes == 1 { "" } else { "es" }));
     }
     first.extend(facts.cost.clone());
     first.extend([&facts.model, &facts.revision].into_iter().filter(|text| !text.is_empty()).cloned());

@@ -294,13 +294,13 @@ pub(super) fn draft_key(ticket: &Key) -> String {
 fn send_back(model: &mut Model) {
     let Some(row) = selected(model) else { return };
     match row.phase {
-        TicketPhase::Waiting | TicketPhase::Ready => {
-            return model
-                .say(format!("nobody has worked on {} yet: there is nothing to send back", row.id), false);
-        }
         TicketPhase::Merged => {
             return model.say(format!("{} is merged: write a new ticket", row.id), false);
         }
+        TicketPhase::Cancelled => {
+            return model.say(format!("{} is cancelled: z opens it again", row.id), false);
+        }
+        // What nobody works on yet is told to whoever will.
         _ => {}
     }
     let text = model.drafts.remove(&draft_key(&row.key)).unwrap_or_default();

@@ -195,6 +195,7 @@ impl Model {
             started: row.started,
             finished: row.finished,
             tools: row.tools,
+            processes: row.processes,
             tokens: row.tokens.clone(),
             cost: row.cost.clone(),
         })
