@@ -12,13 +12,16 @@ use gcluster::tui::model::{Model, Setting};
 use gcluster::tui::msg::{BUDGET, Changes, Link, Msg};
 use gcluster::tui::need::Need;
 use gcluster::tui::theme::Mode;
+use gcluster::tui::tickets::TicketRow;
 use gcluster::tui::update::update;
 use gcluster::tui::view;
+use gcluster_types::kinds::ticket::TicketPhase;
 use k8s_openapi::jiff::Timestamp;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 const AGENTS: usize = 10_000;
+const TICKETS: usize = 1_000;
 const CHANGING: usize = 1_000;
 const FRAMES: usize = 150;
 const PER_SECOND: usize = 30;
@@ -36,8 +39,68 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for sort in Sort::ALL {
         run(sort)?;
     }
+    tickets(120)?;
+    tickets(200)?;
+    tickets(80)?;
     idle()?;
     Ok(())
+}
+
+/// The board with a thousand tickets, of which a tenth changes its place between two frames.
+fn tickets(width: u16) -> Result<(), Box<dyn std::error::Error>> {
+    let mut screen = Terminal::new(TestBackend::new(width, 40))?;
+    let mut model = fleet();
+    model.size = (width, 40);
+    let all = |frame: usize, which: &mut dyn Iterator<Item = usize>| {
+        which.map(|n| (format!("d/t-{n}"), ticket(n, frame))).collect::<Vec<_>>()
+    };
+    let put = all(0, &mut (0..TICKETS));
+    update(&mut model, Msg::Tickets(Changes { all: true, put, gone: Vec::new() }));
+    update(&mut model, Msg::Key(KeyEvent::new(KeyCode::Char('2'), KeyModifiers::NONE)));
+    let (mut keys, mut frames) = (Vec::new(), Vec::new());
+    let codes = ['j', 'l', 'G', 'h', 'k', 'g', 'l'];
+    for frame in 1..=FRAMES {
+        let put = all(frame, &mut (0..TICKETS).skip(frame % 10).step_by(10));
+        let code = codes.get(frame % codes.len()).copied().unwrap_or('j');
+        let begin = Instant::now();
+        for piece in (Changes { all: false, put, gone: Vec::new() }).pieces() {
+            update(&mut model, Msg::Tickets(piece));
+        }
+        update(&mut model, Msg::Key(KeyEvent::new(KeyCode::Char(code), KeyModifiers::NONE)));
+        let drawing = Instant::now();
+        draw(&mut screen, &model)?;
+        frames.push(drawing.elapsed());
+        keys.push(begin.elapsed());
+    }
+    line(&format!("{TICKETS} tickets, {width} columns: key to frame"), keys);
+    line(&format!("{TICKETS} tickets, {width} columns: a frame"), frames);
+    Ok(())
+}
+
+fn ticket(number: usize, frame: usize) -> TicketRow {
+    const PHASES: [TicketPhase; 10] = [
+        TicketPhase::Waiting,
+        TicketPhase::Ready,
+        TicketPhase::Working,
+        TicketPhase::Checking,
+        TicketPhase::Reviewing,
+        TicketPhase::Approved,
+        TicketPhase::Merging,
+        TicketPhase::Merged,
+        TicketPhase::Failed,
+        TicketPhase::Cancelled,
+    ];
+    TicketRow {
+        key: Key::new("d", &format!("t-{number}")),
+        id: format!("T-{number}"),
+        title: format!("Make the thing of number {number} a little better than it was"),
+        priority: 1 + (number % 4) as i32,
+        phase: PHASES.get((number + frame / 10) % PHASES.len()).copied().unwrap_or_default(),
+        reviews: (number % 3) as i32,
+        worker: Some((number % 9) as i32),
+        since: Some(Timestamp::UNIX_EPOCH),
+        ..TicketRow::default()
+    }
 }
 
 fn run(sort: Sort) -> Result<(), Box<dyn std::error::Error>> {

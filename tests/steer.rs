@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use serde_json::{Value, json};
+
 use crate::support::cli::{Sandbox, ran};
-use crate::support::master::{Master, object, signal};
+use crate::support::http::{request, token};
+use crate::support::master::{Master, object, signal, wait_object};
 use crate::support::skip::program_or_skip;
 use crate::support::wait::wait;
 
@@ -293,4 +296,101 @@ fn what_was_recorded_is_played_without_a_master() {
     assert!(screen.contains("(replay) · read-only"), "{screen}");
     tmux.keys(&["C-c"]);
     tmux.ended(0);
+}
+
+/// Writes an object with its status as a controller of its own would.
+fn write_status(sandbox: &Sandbox, master: &Master, plural: &str, name: &str, status: &Value) {
+    let path = format!("/apis/gcluster.dev/v1alpha1/namespaces/default/{plural}/{name}/status");
+    let auth = format!("Bearer {}", token(sandbox));
+    let headers = [("Authorization", auth.as_str()), ("Content-Type", "application/merge-patch+json")];
+    let body = json!({ "status": status }).to_string();
+    let answer = request(master.address(), "PATCH", &path, &headers, body.as_bytes()).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[test]
+fn tickets_are_seen_decided_about_and_their_conversations_opened() {
+    let sandbox = Sandbox::new();
+    let test = "tickets_are_seen_decided_about_and_their_conversations_opened";
+    let Some(tmux) = Tmux::start(&sandbox, test) else { return };
+    let mut master = Master::start(&sandbox);
+    sandbox.run(["ticket", "add", "Add avatars", "--id", "T-1", "-D", "Make them **round**."]).ok();
+    tmux.steer("");
+    tmux.sees("p tickets");
+    tmux.keys(&["p"]);
+    tmux.sees("Tickets 1");
+    // What is added elsewhere appears by itself.
+    sandbox.run(["ticket", "add", "Show avatars", "--id", "T-2", "-p", "high"]).ok();
+    tmux.sees("Tickets 2");
+
+    // Desired state, as the command line would write it.
+    tmux.text(":ticket t-2");
+    tmux.keys(&["Enter", "z"]);
+    wait_object(&sandbox, "ticket", "t-2", "to be held", |o| o["spec"]["state"] == "Held");
+    tmux.sees("held");
+    tmux.keys(&["X"]);
+    tmux.sees("Cancel T-2?");
+    tmux.keys(&["y"]);
+    wait_object(&sandbox, "ticket", "t-2", "to be cancelled", |o| o["spec"]["state"] == "Cancelled");
+    tmux.sees("cancelled");
+
+    // A ticket with a story: one round of work, one reading.
+    let worker = json!({
+        "apiVersion": "gcluster.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "t-1-work-1"},
+        "spec": {"definition": "(defagent \"t-1-work-1\"\n  (pipeline\n    (step \"work\" (loop work))))",
+            "methods": {"work": "(defmethod work ()\n  \"Make avatars.\")"}}});
+    sandbox.write("worker.json", &worker.to_string());
+    sandbox.run(["apply", "-f", "worker.json"]).ok();
+    let commit = "0123456789".repeat(4);
+    write_status(
+        &sandbox,
+        &master,
+        "tickets",
+        "t-1",
+        &json!({"phase": "Failed", "reason": "Attempts", "message": "it was tried three times", "round": 1,
+            "agent": "t-1-work-1", "reviewRounds": 1, "since": "2026-01-02T03:04:05.000000Z",
+            "changes": [{"repository": "app", "start": commit, "commit": commit, "commits": 1, "files": 2,
+                "insertions": 7, "deletions": 1}]}),
+    );
+    tmux.sees("need you");
+    tmux.text(":ticket t-1");
+    tmux.keys(&["Enter", "Enter"]);
+    let screen = tmux.sees("1 commit, 2 files  +7 -1");
+    assert!(screen.contains("it was tried three times") && screen.contains("Make them round."), "{screen}");
+    tmux.sees("t-1-work-1");
+    tmux.keys(&["Enter"]);
+    tmux.sees("This is a rehearsal");
+    tmux.keys(&["q"]);
+    tmux.sees("1 commit, 2 files  +7 -1");
+
+    // Sent back with a text; the decision is an object's field with who and when.
+    tmux.keys(&["b"]);
+    tmux.sees("send T-1 back");
+    tmux.text("Round, not square, q.");
+    tmux.keys(&["Enter"]);
+    let ticket = wait_object(&sandbox, "ticket", "t-1", "a decision", |o| o["spec"]["decision"].is_object());
+    let decision = &ticket["spec"]["decision"];
+    assert_eq!((&decision["verdict"], &decision["by"]), (&"SendBack".into(), &"ada".into()));
+    assert_eq!(decision["text"], "Round, not square, q.");
+    tmux.sees("sent back by ada");
+
+    // A narrow window has a list; a killed master takes nothing from the screen.
+    tmux.keys(&["Escape"]);
+    ran(&mut tmux.command(&["resize-window", "-t", "s", "-x", "80", "-y", "24"])).ok();
+    tmux.sees("DONE");
+    let address = master.address().to_owned();
+    master.kill();
+    let screen = tmux.sees("The connection broke");
+    assert!(screen.contains("T-1") && screen.contains("T-2"), "{screen}");
+    let _master = Master::start_at(&sandbox, &address, &["--backend", "rehearsal"], |_| {});
+    wait("the banner to go", || (!tmux.screen().contains("The connection broke")).then_some(()));
+    sandbox.run(["ticket", "add", "Draw avatars", "--id", "T-3"]).ok();
+    tmux.sees("Tickets 3");
+
+    // The next time tickets are shown at once.
+    tmux.keys(&["C-c"]);
+    tmux.sees("Agents keep running");
+    tmux.steer("");
+    tmux.sees("Tickets 3");
+    tmux.keys(&["C-c"]);
 }
