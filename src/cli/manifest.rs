@@ -82,6 +82,7 @@ fn shown(file: &Path) -> PathBuf {
 fn read(file: &Path) -> Result<Vec<Desired>> {
     let bytes = read_bytes(file)?;
     let manifest = match extension(file) {
+        "md" | "markdown" => return plain_tickets::read(file, &bytes),
         "yaml" | "yml" | "json" => true,
         "p" => false,
         _ => looks_like_manifest(&bytes),

@@ -36,7 +36,8 @@ pub(crate) fn are_in(bytes: &[u8]) -> bool {
 /// Reads them. Every problem is printed as `FILE:LINE:COLUMN: FIELD: …` before this fails.
 pub(crate) fn read(file: &Path, bytes: &[u8]) -> Result<Vec<Desired>> {
     let text = String::from_utf8_lossy(bytes);
-    let tickets = tickets::read(&text).map_err(|problems| {
+    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let tickets = tickets::read_file(extension, &text).map_err(|problems| {
         for problem in &problems {
             note(&format!("error: {}:{problem}", file.display()));
         }
