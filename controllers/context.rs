@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
 use crate::backend::Backend;
+use crate::metrics::TicketMetrics;
 use crate::pulse::Pulse;
 
 /// Makes the variables with which the programs of an agent reach the master, from its namespace, name and uid: who it
@@ -26,6 +27,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// Reconciles that are under way.
     pub pulse: Pulse,
+    /// What is known of tickets that came to their end.
+    pub ticket_metrics: TicketMetrics,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     access: Option<Access>,
 }
@@ -34,8 +37,10 @@ impl Context {
     /// A context on the machine's clock.
     pub fn new(client: Client, backends: impl IntoIterator<Item = Arc<dyn Backend>>, config: Config) -> Self {
         let backends = backends.into_iter().map(|backend| (backend.name().to_owned(), backend)).collect();
+        let ticket_metrics = TicketMetrics::new(config.data_dir.join("metrics").join("tickets.csv"));
         Self {
             client,
+            ticket_metrics,
             backends: Arc::new(backends),
             config: Arc::new(config),
             pulse: Pulse::default(),

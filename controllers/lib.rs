@@ -6,6 +6,7 @@
 //!            repositories: the hub of each repository, its hooks and its pushes
 //!            workspaces: the worktrees in which tickets are worked on
 //!            backlog: files that become tickets
+//!            metrics: one row for each ticket that came to its end
 //!            reviews: what a reviewer says of a ticket's change
 //!                      collector: what nobody owns or needs any more
 //!                      persistence: the one loop under the API (state to disk)
@@ -28,6 +29,7 @@ pub mod executor;
 pub mod forecast;
 pub mod informer;
 pub mod merges;
+pub mod metrics;
 mod mirror;
 pub mod persistence;
 pub mod pulse;

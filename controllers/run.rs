@@ -35,6 +35,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             crate::reviews::run(ctx.clone()),
             crate::merges::run(ctx.clone()),
             crate::forecast::run(ctx.clone()),
+            crate::metrics::run(ctx.clone()),
         );
     };
     tokio::select! {

@@ -13,6 +13,7 @@ mod lock;
 mod manifest;
 mod markdown;
 mod plain;
+pub mod record;
 #[cfg(test)]
 mod tests;
 

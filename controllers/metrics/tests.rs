@@ -1,0 +1,62 @@
+//! The loop against an API in memory that is unpleasant, with masters that end at any moment.
+
+use std::time::Duration;
+
+use gcluster_types::tickets::record::read;
+use serde_json::json;
+
+use crate::context::{Config, Context};
+use crate::testing::FakeApi;
+
+fn finish(api: &FakeApi, number: usize, phase: &str) {
+    api.apply(
+        "tickets",
+        json!({
+            "metadata": {"name": format!("t-{number}")},
+            "spec": {"title": "Work"},
+            "status": {"phase": phase, "round": 1, "finishedAt": "2026-01-01T00:00:00.000000Z"},
+        }),
+    );
+}
+
+#[tokio::test]
+async fn every_ticket_has_one_row_over_restarts_deletions_and_broken_watches() {
+    let dir = tempfile::tempdir().unwrap();
+    let api = FakeApi::new().chaotic();
+    let context = || Context::new(api.client(), [], Config::new("command", dir.path().join("runs")));
+    let path = dir.path().join("metrics/tickets.csv");
+    let rows = || {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut names: Vec<String> =
+            read(&text).unwrap_or_default().into_iter().map(|row| row.name).collect();
+        names.sort();
+        names
+    };
+    let mut expected = Vec::new();
+    for round in 0..5 {
+        let ctx = context();
+        let metrics = ctx.ticket_metrics.clone();
+        let task = tokio::spawn(super::run(ctx));
+        for number in 0..4 {
+            let number = round * 4 + number;
+            finish(&api, number, ["Merged", "Failed", "Cancelled", "Working"][number % 4]);
+            if number % 4 < 3 {
+                expected.push(format!("t-{number}"));
+            }
+        }
+        expected.sort();
+        if round % 2 == 0 {
+            api.wait("the rows", |_| (rows() == expected).then_some(())).await;
+            let told = metrics.render();
+            let merged =
+                format!("gcluster_tickets_finished_total{{pool=\"\",result=\"Merged\"}} {}", round + 1);
+            assert!(told.lines().any(|line| line == merged), "{merged} is not in\n{told}");
+            api.delete("tickets", "t-0");
+        } else {
+            // Killed before it is done.
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(0..5))).await;
+        }
+        task.abort();
+    }
+    assert_eq!(rows(), expected);
+}
