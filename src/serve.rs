@@ -9,6 +9,7 @@
 mod access;
 mod alive;
 mod line;
+mod pages;
 mod salt;
 
 use std::net::SocketAddr;
@@ -221,6 +222,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         ..listen::Options::default()
     };
     let access = access::access(security.clone(), address, &data_dir);
+    let shown = api.clone();
     let server = Part::start("server", |ending| async move {
         if let Err(error) = listen::serve(listener, api, security, options, ending.wait()).await {
             tracing::error!(%error, "the server ended");
@@ -234,6 +236,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         .map_err(|error| prepare("salt of the names of credentials", error.to_string()))?;
     let context = context(client, &data_dir, &config.backend, config.max_running, salt).with_access(access);
     let alive = Alive { client: context.client.clone(), pulse: context.pulse.clone() };
+    pages::show(&shown, &context);
     let controllers = Part::start("controllers", |ending| gcluster_controllers::run(context, ending.wait()));
     Ok(Handle { address, kubeconfig, runs_dir, alive, store, controllers, server, persistence })
 }

@@ -24,6 +24,7 @@ pub(crate) enum Page {
     /// Alive, and the disk takes writes: `/readyz`.
     Ready,
     Metrics,
+    TicketRows,
     /// `/api`
     CoreVersions,
     /// `/apis`
@@ -47,6 +48,7 @@ impl Page {
             ["healthz" | "livez", ..] => Self::Live,
             ["readyz", ..] => Self::Ready,
             ["metrics"] => Self::Metrics,
+            ["metrics", "tickets.csv"] => Self::TicketRows,
             ["api"] => Self::CoreVersions,
             ["apis"] => Self::Groups,
             ["api", version] => Self::Resources(String::new(), owned(version)),
@@ -71,6 +73,7 @@ impl Page {
             Self::Live => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
+            Self::TicketRows => "/metrics/tickets.csv",
             Self::CoreVersions => "/api",
             Self::Groups | Self::Group(_) | Self::Resources(..) => "/apis",
             Self::OpenApiV2 | Self::OpenApiIndex | Self::OpenApi(..) => "/openapi",
@@ -87,7 +90,7 @@ impl Page {
 
     /// May this caller see it? The numbers of the whole master are none of an agent's business.
     pub(crate) fn is_for(&self, identity: &Identity) -> bool {
-        !(*self == Self::Metrics && matches!(identity, Identity::Agent(_)))
+        !(matches!(self, Self::Metrics | Self::TicketRows) && matches!(identity, Identity::Agent(_)))
     }
 
     /// True for what is answered without a token.
@@ -122,7 +125,7 @@ pub(crate) async fn answer(
     let registry = &*api.registry();
     let document = match page {
         Page::Root => json!({"paths": [
-            "/api", "/api/v1", "/apis", "/apis/gcluster.dev/v1alpha1", "/healthz", "/livez", "/metrics",
+            "/api", "/api/v1", "/apis", "/apis/gcluster.dev/v1alpha1", "/healthz", "/livez", "/metrics", "/metrics/tickets.csv",
             "/openapi/v2", "/openapi/v3", "/readyz", "/version",
         ]}),
         Page::Version => version(api.version()),
@@ -140,6 +143,15 @@ pub(crate) async fn answer(
         Page::Metrics => {
             let metrics = api.metrics().render(api.store(), registry, api.version());
             return Ok(text(metrics, "text/plain; version=0.0.4; charset=utf-8"));
+        }
+        Page::TicketRows => {
+            let rows = match api.metrics().more() {
+                Some(more) => more.ticket_rows().await.map_err(|error| {
+                    ApiError::unavailable(format!("the rows of tickets cannot be read: {error}"))
+                })?,
+                None => Vec::new(),
+            };
+            return Ok(text(rows, "text/csv; charset=utf-8; header=present"));
         }
         Page::CoreVersions | Page::Groups => {
             let core = page == Page::CoreVersions;

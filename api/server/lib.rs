@@ -13,6 +13,7 @@ pub mod events_view;
 pub mod kinds;
 pub mod line;
 pub mod listen;
+pub mod more;
 pub mod openapi;
 pub mod patch;
 pub mod schema;
@@ -156,6 +157,11 @@ impl Api {
     /// `kube::Client::new(api.router(), "default")`.
     pub fn router(&self) -> axum::Router {
         routes::router(self.clone())
+    }
+
+    /// Shows what others count beside its own. To be called once.
+    pub fn show(&self, more: more::More) {
+        self.metrics().show(more);
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -21,6 +21,7 @@ struct Counters {
     requests: Mutex<BTreeMap<(&'static str, String, u16), u64>>,
     watchers: AtomicI64,
     listener: OnceLock<(Fair, Counts, Gate, Option<Audit>)>,
+    more: OnceLock<crate::more::More>,
 }
 
 /// Counts as one open watch for as long as it lives.
@@ -50,6 +51,16 @@ impl Metrics {
     /// Shows what a listener counts from now on, too.
     pub(crate) fn observe(&self, fair: Fair, watches: Counts, gate: Gate, audit: Option<Audit>) {
         let _ = self.0.listener.set((fair, watches, gate, audit));
+    }
+
+    /// Shows what others count from now on, too.
+    pub(crate) fn show(&self, more: crate::more::More) {
+        let _ = self.0.more.set(more);
+    }
+
+    /// What others count.
+    pub(crate) fn more(&self) -> Option<&crate::more::More> {
+        self.0.more.get()
     }
 
     pub(crate) fn watching(&self) -> Watching {
@@ -125,6 +136,6 @@ impl Metrics {
                 lines.value(name, &[], value);
             }
         }
-        lines.0
+        lines.0 + &self.more().map(crate::more::More::metrics).unwrap_or_default()
     }
 }

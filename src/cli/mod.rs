@@ -28,6 +28,7 @@ mod output;
 mod pidfile;
 mod plain_tickets;
 mod replace;
+mod report;
 mod repository_path;
 mod rollout;
 mod run_state;
@@ -147,6 +148,7 @@ enum Command {
     Describe(describe::DescribeArgs),
     Logs(logs::LogsArgs),
     Top(top::TopArgs),
+    Report(report::ReportArgs),
     Events(events::EventsArgs),
     Send(send::SendArgs),
     Wait(wait::WaitArgs),
@@ -214,6 +216,7 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Describe(args) => describe::run(&globals, args).await,
         Command::Logs(args) => logs::run(&globals, args).await,
         Command::Top(args) => top::run(&globals, args).await,
+        Command::Report(args) => report::run(&globals, args).await,
         Command::Events(args) => events::run(&globals, args).await,
         Command::Send(args) => send::run(&globals, args).await,
         Command::Wait(args) => wait::run(&globals, args).await,

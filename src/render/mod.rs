@@ -12,6 +12,7 @@ pub mod fields;
 pub mod iteration;
 pub mod manager;
 pub mod message;
+pub mod report;
 pub mod revision;
 pub mod rollout;
 pub mod transcript;
