@@ -44,4 +44,5 @@ mod steer;
 mod supervision;
 mod support;
 mod sync;
+mod ticket_flow;
 mod tickets;

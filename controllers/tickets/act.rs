@@ -68,20 +68,8 @@ impl Hands<'_> {
         if !self.take_all(name, &turn.take).await? {
             return Ok(());
         }
-        let old = match &ticket.status {
-            Some(status) => json!(status),
-            // A phase that was never written has to be, even if it is the default.
-            None => json!({}),
-        };
-        let api = self.api::<Ticket>();
-        let new = self.as_value(&turn.status);
-        match write_status(&api, &*ticket, labels::MANAGER_TICKETS, FIELDS, &old, &new).await {
-            Ok(written) => written.into_iter().for_each(|written| self.caches.tickets.observe(written)),
-            Err(error) if error.code() == Some(404) => {
-                self.caches.tickets.forget(&ticket);
-                return Ok(());
-            }
-            Err(error) => return Err(error),
+        if ticket.status.as_ref() != Some(&turn.status) && !self.write(&ticket, &turn.status).await? {
+            return Ok(());
         }
         for note in &turn.notes {
             // The same reason in a later round is news.
@@ -97,8 +85,22 @@ impl Hands<'_> {
         Ok(())
     }
 
-    fn as_value(&self, status: &TicketStatus) -> Value {
-        serde_json::to_value(status).unwrap_or_default()
+    /// Writes a status. False: the ticket is gone.
+    async fn write(&self, ticket: &Ticket, status: &TicketStatus) -> Result<bool> {
+        let old = match &ticket.status {
+            Some(status) => json!(status),
+            // A phase that was never written has to be, even if it is the default.
+            None => json!({}),
+        };
+        match write_status(&self.api(), ticket, labels::MANAGER_TICKETS, FIELDS, &old, &json!(status)).await {
+            Ok(written) => written.into_iter().for_each(|written| self.caches.tickets.observe(written)),
+            Err(error) if error.code() == Some(404) => {
+                self.caches.tickets.forget(ticket);
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     fn api<K>(&self) -> Api<K>

@@ -148,10 +148,8 @@ fn working(scene: &Scene<'_>, draft: &mut Draft, answers: &mut BTreeSet<String>)
         };
     };
     match standing(present) {
-        Standing::Going(message) => {
-            let is_at_work = message.ends_with("is at work") || message.ends_with("begins");
-            draft.say(if is_at_work { "AtWork" } else { "WorkerWaits" }, message);
-        }
+        Standing::AtWork(message) => draft.say("AtWork", message),
+        Standing::Waits(message) => draft.say("WorkerWaits", message),
         Standing::Failed(why) => {
             let feedback = brief::failed(&why);
             again(

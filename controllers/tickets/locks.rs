@@ -129,8 +129,13 @@ pub(super) fn lease(name: &str, lock: &str, ticket: &str, now: Timestamp) -> Lea
 pub(super) fn missing(seen: &Snapshot, ticket: &Ticket) -> Vec<Lease> {
     let name = ticket.name_any();
     let locks = of(ticket);
-    let absent = locks.iter().filter(|(lease, _)| !seen.leases.contains_key(*lease));
-    absent.map(|(lease_name, lock)| lease(lease_name, lock, &name, seen.now)).collect()
+    // One that another ticket has left behind is refused until it is let go.
+    let is_own = |lease: &str| seen.leases.get(lease).is_some_and(|there| ticket_of(there) == Some(&name));
+    locks
+        .iter()
+        .filter(|(lease, _)| !is_own(lease))
+        .map(|(lease_name, lock)| lease(lease_name, lock, &name, seen.now))
+        .collect()
 }
 
 /// Locks that were lost to somebody else while the ticket needs them.

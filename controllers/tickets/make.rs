@@ -1,6 +1,7 @@
 //! The objects that a ticket needs, under names that follow from its status: making one twice makes it once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use gcluster_types::kinds::agent::EnvVar;
 use gcluster_types::kinds::merge::MergedRepository;
@@ -84,7 +85,7 @@ fn first_port(
     first: i32,
     per_worker: i32,
 ) -> Option<i32> {
-    let open = |workspace: &&std::sync::Arc<Workspace>| {
+    let open = |workspace: &&Arc<Workspace>| {
         let name = workspace.name_any();
         let of = seen.tickets.get(&name);
         name != ticket
@@ -109,11 +110,16 @@ pub(super) fn agent(scene: &Scene<'_>, status: &TicketStatus, workspace: &Worksp
         place.repositories.first().map(|checkout| checkout.path.clone()).filter(|path| !path.is_empty());
     let mut backend = pool.backend.clone().unwrap_or_default();
     let mut env: Vec<EnvVar> = Vec::new();
-    let plain = place.environment.iter().map(|(name, value)| EnvVar {
-        name: name.clone(),
-        value: value.clone(),
-        value_from: None,
-    });
+    let worker = status.worker.unwrap_or_default().to_string();
+    let own = [
+        ("GCLUSTER_WORKSPACE", workspace.name_any()),
+        ("GCLUSTER_TICKET", scene.name.clone()),
+        ("GCLUSTER_BRANCH", workspace.spec.branch.clone()),
+        ("GCLUSTER_WORKER", worker),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    let plain = own.into_iter().chain(place.environment.clone());
+    let plain = plain.map(|(name, value)| EnvVar { name, value, value_from: None });
     // Later ones win: what the pool says for its agent program is the most special.
     for variable in plain.chain(pool.env.iter().cloned()).chain(backend.env.drain(..)) {
         env.retain(|other| other.name != variable.name);
@@ -198,10 +204,8 @@ pub(super) fn review(scene: &Scene<'_>, status: &TicketStatus, name: &str) -> Re
 
 /// What the readings before have found.
 fn earlier(scene: &Scene<'_>, name: &str) -> Vec<Finding> {
-    let own = |review: &&std::sync::Arc<Review>| {
-        review.spec.ticket == scene.name && review.name_any() != name && is_of(&review.metadata, scene.ticket)
-    };
-    let mut before: Vec<_> = scene.seen.reviews.values().filter(own).collect();
+    let own = |review: &&Arc<Review>| review.name_any() != name && is_of(&review.metadata, scene.ticket);
+    let mut before: Vec<_> = scene.seen.reviews_of(&scene.name).filter(own).collect();
     before.sort_by_key(|review| review.spec.round);
     let mut findings: Vec<Finding> = Vec::new();
     for finding in
@@ -221,7 +225,7 @@ pub(super) fn merge(scene: &Scene<'_>, status: &TicketStatus, name: &str) -> Mer
             .seen
             .repositories
             .get(repository)
-            .map(|repository: &std::sync::Arc<Repository>| repository.spec.base.clone());
+            .map(|repository: &Arc<Repository>| repository.spec.base.clone());
         let checkout = scene.seen.workspaces.get(&scene.name).and_then(|workspace| {
             let checkouts = &workspace.status.as_ref()?.repositories;
             checkouts

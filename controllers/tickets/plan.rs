@@ -54,6 +54,7 @@ pub struct Plan {
 
 /// Plans for a namespace.
 pub fn plan(seen: &Snapshot) -> Plan {
+    let seen = &seen.indexed();
     let mut plan = Plan::default();
     let mut drafts: BTreeMap<&str, Draft> = BTreeMap::new();
     for (name, ticket) in &seen.tickets {

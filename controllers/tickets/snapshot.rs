@@ -41,6 +41,15 @@ pub struct Snapshot {
     pub leases: All<Lease>,
     /// Last answers of agents that came to their end, by the agent's name.
     pub answers: BTreeMap<String, String>,
+    /// What serves which ticket; see [`Snapshot::indexed`].
+    pub(super) index: Index,
+}
+
+/// What serves a ticket, by its name: looked up often, among all that ever served one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    agents: BTreeMap<String, Vec<Arc<Agent>>>,
+    reviews: BTreeMap<String, Vec<Arc<Review>>>,
 }
 
 /// How the workspace of a ticket stands.
@@ -61,8 +70,10 @@ pub(super) enum Place<'a> {
 /// How an agent stands that should do its work once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is at it, or waits for something that is no failure of its work: what its executor says.
-    Going(String),
+    /// It is at it, or about to be.
+    AtWork(String),
+    /// It waits for something that is no failure of its work: what its executor says.
+    Waits(String),
     /// Its definition has come to its end.
     Done,
     /// It failed: why.
@@ -70,6 +81,20 @@ pub(super) enum Standing {
 }
 
 impl Snapshot {
+    /// The same with an index of what it holds.
+    pub(super) fn indexed(&self) -> Self {
+        let mut index = Index::default();
+        for agent in self.agents.values() {
+            if let Some(ticket) = label(&agent.metadata, labels::TICKET) {
+                index.agents.entry(ticket.to_owned()).or_default().push(agent.clone());
+            }
+        }
+        for review in self.reviews.values() {
+            index.reviews.entry(review.spec.ticket.clone()).or_default().push(review.clone());
+        }
+        Self { index, ..self.clone() }
+    }
+
     /// How the workspace of a ticket stands.
     pub(super) fn place(&self, ticket: &Ticket) -> Place<'_> {
         let Some(workspace) = self.workspaces.get(&ticket.name_any()) else { return Place::Absent };
@@ -85,13 +110,17 @@ impl Snapshot {
     }
 
     /// All agents that serve a ticket of this name, whichever of that name it was.
-    pub(super) fn agents_of<'a>(&'a self, ticket: &'a str) -> impl Iterator<Item = &'a Arc<Agent>> {
-        let serves = move |agent: &&Arc<Agent>| label(&agent.metadata, labels::TICKET) == Some(ticket);
-        self.agents.values().filter(serves)
+    pub(super) fn agents_of(&self, ticket: &str) -> impl Iterator<Item = &Arc<Agent>> {
+        self.index.agents.get(ticket).into_iter().flatten()
+    }
+
+    /// All reviews of a ticket of this name.
+    pub(super) fn reviews_of(&self, ticket: &str) -> impl Iterator<Item = &Arc<Review>> {
+        self.index.reviews.get(ticket).into_iter().flatten()
     }
 
     /// The workers among them that have not come to rest: each of them may still change the workspace.
-    pub(super) fn busy_workers<'a>(&'a self, ticket: &'a str) -> impl Iterator<Item = &'a Arc<Agent>> {
+    pub(super) fn busy_workers(&self, ticket: &str) -> impl Iterator<Item = &Arc<Agent>> {
         self.agents_of(ticket).filter(|agent| is_worker(agent) && !is_at_rest(agent))
     }
 }
@@ -131,7 +160,7 @@ pub(super) fn is_at_rest(agent: &Agent) -> bool {
 /// How an agent stands that should do its work once.
 pub(super) fn standing(agent: &Agent) -> Standing {
     let name = agent.name_any();
-    let Some(status) = &agent.status else { return Standing::Going(format!("its worker {name} begins")) };
+    let Some(status) = &agent.status else { return Standing::AtWork(format!("its worker {name} begins")) };
     let reason = status.reason.as_deref().unwrap_or_default();
     let message = status.message.clone().unwrap_or_default();
     if is_at_rest(agent) && reason == "Completed" {
@@ -143,15 +172,17 @@ pub(super) fn standing(agent: &Agent) -> Standing {
         match backing_off {
             // No further try can help before a person puts something right: no attempt is spent on it.
             Some(held) if held.reason == "NeedsAttention" => {
-                return Standing::Going(format!("its worker {name} waits: {}", held.message));
+                return Standing::Waits(format!("its worker {name} waits: {}", held.message));
             }
             Some(_) => return Standing::Failed(message),
             None => {}
         }
     }
-    Standing::Going(match reason {
-        "Executing" => format!("its worker {name} is at work"),
-        "" => format!("its worker {name} begins"),
-        _ => format!("its worker {name} waits: {message}"),
-    })
+    match reason {
+        "Executing" => Standing::AtWork(format!("its worker {name} is at work")),
+        "" | "Starting" | "RevisionPending" | "NoRevision" => {
+            Standing::AtWork(format!("its worker {name} begins"))
+        }
+        _ => Standing::Waits(format!("its worker {name} waits: {message}")),
+    }
 }

@@ -163,9 +163,8 @@ fn unwanted_reviews(scene: &Scene<'_>, status: &TicketStatus) -> Vec<Action> {
         matches!(phase, ReviewPhase::Pending | ReviewPhase::Running)
             && review.metadata.deletion_timestamp.is_none()
     };
-    let mine = |review: &Review| review.spec.ticket == scene.name && is_of(&review.metadata, scene.ticket);
-    let reviews = scene.seen.reviews.values();
-    let unwanted = reviews.filter(|review| mine(review) && is_going(review));
+    let reviews = scene.seen.reviews_of(&scene.name);
+    let unwanted = reviews.filter(|review| is_of(&review.metadata, scene.ticket) && is_going(review));
     unwanted
         .filter(|review| awaited != Some(review.name_any().as_str()))
         .map(|review| Action::RemoveReview(Box::new((**review).clone())))

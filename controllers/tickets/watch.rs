@@ -215,7 +215,7 @@ impl Caches {
             reviews: self.reviews.in_namespace(namespace),
             merges: self.merges.in_namespace(namespace),
             leases: self.leases.in_namespace(namespace),
-            answers: BTreeMap::new(),
+            ..Snapshot::default()
         }
     }
 }

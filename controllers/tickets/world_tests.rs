@@ -231,7 +231,8 @@ impl World {
                 let worker = (status.pool.unwrap(), status.worker.unwrap());
                 assert!(workers.insert(worker.clone()), "{worker:?} twice: {:#?}", statuses(&self.seen));
             }
-            let at_work = self.seen.busy_workers(name).filter(|agent| agent.spec.run == RunPolicy::Running);
+            let seen = self.seen.indexed();
+            let at_work = seen.busy_workers(name).filter(|agent| agent.spec.run == RunPolicy::Running);
             assert!(at_work.count() <= 1, "{name} has two workers");
         }
     }
@@ -273,7 +274,7 @@ impl World {
         for review in seen.reviews.values().filter(|review| review.status.is_none()) {
             let mut next = (**review).clone();
             let verdict = if well { Verdict::Approved } else { Verdict::ChangesRequested };
-            let phase = if place % 7 == 0 { ReviewPhase::Failed } else { ReviewPhase::Done };
+            let phase = if place % 7 == 0 && !well { ReviewPhase::Failed } else { ReviewPhase::Done };
             next.status = Some(ReviewStatus { phase, verdict: Some(verdict), ..ReviewStatus::default() });
             steps.push(Box::new(move |seen| put(&mut seen.reviews, next)));
         }
@@ -486,4 +487,45 @@ proptest! {
         }
         prop_assert!(world.seen.leases.is_empty(), "{:?}", world.seen.leases);
     }
+}
+
+#[test]
+fn when_all_goes_well_every_ticket_is_merged_in_one_round() {
+    let mut world = World::new(&[(1, 0), (5, 1)], &[1, 1, 0, 2, 3, 1], 2);
+    for round in 0..400 {
+        world.settle();
+        world.step(round, true);
+    }
+    for (name, ticket) in &world.seen.tickets {
+        let status = ticket.status.clone().unwrap();
+        let way: Vec<_> =
+            status.transitions.iter().map(|step| step.phase).filter(|phase| phase.is_in_flight()).collect();
+        use TicketPhase::{Approved, Checking, Merging, Reviewing, Working};
+        assert_eq!(status.phase, TicketPhase::Merged, "{name}: {:#?}", statuses(&world.seen));
+        assert_eq!(way, [Working, Checking, Reviewing, Approved, Merging], "{name}");
+        assert_eq!((status.round, status.attempts, status.review_rounds), (1, 0, 1), "{name}");
+    }
+    assert!(world.seen.leases.is_empty());
+}
+
+#[test]
+fn what_the_provider_refuses_is_said_and_is_no_attempt() {
+    let mut world = World::new(&[], &[], 1);
+    world.settle();
+    while world.seen.agents.is_empty() {
+        world.step(0, true);
+        world.settle();
+    }
+    let mut agent = world.seen.agents.values().next().map(|agent| (**agent).clone()).unwrap();
+    let ticket = agent.labels()[labels::TICKET].clone();
+    let status = agent.status.get_or_insert_default();
+    status.run_state = Some(RunState::Running);
+    status.reason = Some("Throttled".into());
+    status.message = Some("the usage limit is reached until 15:00".into());
+    put(&mut world.seen.agents, agent);
+    world.settle();
+    let status = world.seen.tickets[&ticket].status.clone().unwrap();
+    assert_eq!((status.phase, status.attempts), (TicketPhase::Working, 0));
+    assert_eq!(status.reason.as_deref(), Some("WorkerWaits"));
+    assert!(status.message.unwrap().contains("until 15:00"));
 }

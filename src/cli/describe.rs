@@ -82,6 +82,9 @@ async fn describe(connection: &Connection, resource: &Resource, object: &Value) 
         let messages = messages(connection, &agent).await?;
         return Ok(render::agent::describe(&agent, around) + &render::message::section(&messages, now));
     }
+    if resource.is("Ticket") {
+        return super::describe_ticket::describe(connection, object, &events, now).await;
+    }
     if resource.is("Iteration") {
         return Ok(render::iteration::describe(&typed::<Iteration>(object)?, &events, now));
     }
@@ -120,7 +123,7 @@ async fn messages(connection: &Connection, agent: &Agent) -> Result<Vec<Message>
     }
 }
 
-fn typed<T: DeserializeOwned>(object: &Value) -> Result<T> {
+pub(super) fn typed<T: DeserializeOwned>(object: &Value) -> Result<T> {
     serde_json::from_value(object.clone()).map_err(|error| {
         Failure::failed(format!(
             "{} has a shape that this version does not know: {error}",

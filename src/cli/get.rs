@@ -56,6 +56,12 @@ impl GetArgs {
         self.output.clone().unwrap_or_default()
     }
 
+    /// Locks are Leases, and a table of them says who waits.
+    fn means_locks(&self) -> bool {
+        let plain = self.output.is_none() && !self.watch && !self.all_namespaces && self.selector.is_none();
+        plain && matches!(&self.words[..], [word] if word == "locks" || word == "lock")
+    }
+
     fn selectors(&self) -> Selectors<'_> {
         Selectors { labels: self.selector.as_deref(), fields: self.field_selector.as_deref() }
     }
@@ -73,6 +79,9 @@ impl GetArgs {
 
 /// Does `gcluster get`.
 pub(crate) async fn run(globals: &Globals, args: GetArgs) -> Result {
+    if args.means_locks() {
+        return super::locks::list(globals).await;
+    }
     let connection = globals.connect().await?;
     let catalog = Catalog::fetch(&connection).await?;
     let selection = objects::select(&catalog, &args.words)?;

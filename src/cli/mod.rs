@@ -6,8 +6,10 @@ mod complete;
 mod completion;
 mod conflict;
 mod crds;
+mod decide;
 mod delete;
 mod describe;
+mod describe_ticket;
 mod diff;
 mod doctor;
 mod down;
@@ -19,6 +21,7 @@ mod init;
 mod install_service;
 mod kinds;
 mod kubeconfig;
+mod locks;
 mod logs;
 mod man;
 mod manifest;
@@ -162,6 +165,8 @@ enum Command {
     Init(init::InitArgs),
     Sync(sync::SyncArgs),
     Ticket(ticket::TicketArgs),
+    Approve(decide::ApproveArgs),
+    Locks(locks::LocksArgs),
     Validate(validate::ValidateArgs),
     Eval(eval::EvalArgs),
     Doctor(doctor::DoctorArgs),
@@ -230,6 +235,8 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Init(args) => init::run(&globals, args).await,
         Command::Sync(args) => sync::run(&globals, args).await,
         Command::Ticket(args) => ticket::run(&globals, args).await,
+        Command::Approve(args) => decide::approve(&globals, args).await,
+        Command::Locks(args) => locks::run(&globals, args).await,
         Command::Validate(args) => validate::run(&globals, &args),
         Command::Eval(args) => eval::run(&globals, &args),
         Command::Doctor(args) => doctor::run(&globals, args).await,

@@ -36,6 +36,12 @@ enum Verb {
     Open(NamesArgs),
     /// Give tickets up
     Cancel(NamesArgs),
+    /// Approve what was made: no further review; checks and merge still have to pass
+    Approve(super::decide::ApproveArgs),
+    /// End the work on tickets now: they fail, and what was made stays
+    Stop(super::decide::ApproveArgs),
+    /// Let a worker go on with a ticket, with a text; one that failed begins again
+    SendBack(super::decide::SendBackArgs),
     /// Delete the tickets that came to their end: merged, failed and cancelled ones
     Clear(ClearArgs),
 }
@@ -139,6 +145,9 @@ pub(crate) async fn run(globals: &Globals, args: TicketArgs) -> Result {
         Verb::Hold(args) => set_state(globals, &args, "Held", "held").await,
         Verb::Open(args) => set_state(globals, &args, "Open", "open").await,
         Verb::Cancel(args) => set_state(globals, &args, "Cancelled", "cancelled").await,
+        Verb::Approve(args) => super::decide::approve(globals, args).await,
+        Verb::Stop(args) => super::decide::stop(globals, args).await,
+        Verb::SendBack(args) => super::decide::send_back(globals, args).await,
         Verb::Clear(args) => clear(globals, &args).await,
     }
 }
@@ -211,20 +220,36 @@ async fn list(globals: &Globals, args: &ListArgs) -> Result {
         _ => 0,
     };
     tickets.sort_by(|a, b| (rank(phase(a)), a.order()).cmp(&(rank(phase(b)), b.order())));
-    let mut rows = vec![["TICKET", "PRIORITY", "PHASE", "TITLE", "WHY"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["TICKET", "PRIORITY", "PHASE", "REVIEWS", "POOL", "BRANCH", "TITLE", "WHY"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     rows.extend(tickets.iter().map(|ticket| row(ticket, phase(ticket))));
     print(&fields::align(&rows, &mut Vec::new()))
 }
 
 fn row(ticket: &Ticket, phase: TicketPhase) -> Vec<String> {
-    let message = ticket.status.as_ref().and_then(|status| status.message.clone()).unwrap_or_default();
+    let status = ticket.status.clone().unwrap_or_default();
+    let message = status.message.unwrap_or_default();
     vec![
         ticket.metadata.name.clone().unwrap_or_default(),
         ticket.spec.priority.to_string(),
         format!("{phase:?}"),
+        if status.review_rounds > 0 { format!("📝 {}", status.review_rounds) } else { "-".to_owned() },
+        status.pool.map_or_else(|| "-".to_owned(), |pool| worker(pool, status.worker, phase)),
+        status.branch.unwrap_or_else(|| "-".to_owned()),
         visible(&ticket.spec.title).into_owned(),
         visible(&message).into_owned(),
     ]
+}
+
+/// The pool, and the worker's number while one has the ticket.
+fn worker(pool: String, worker: Option<i32>, phase: TicketPhase) -> String {
+    match worker.filter(|_| phase.is_in_flight()) {
+        Some(worker) => format!("{pool}/{worker}"),
+        None => pool,
+    }
 }
 
 async fn set_state(globals: &Globals, args: &NamesArgs, state: &str, done: &str) -> Result {
@@ -277,11 +302,11 @@ async fn clear(globals: &Globals, args: &ClearArgs) -> Result {
 }
 
 /// The object name of what was typed: an id or a name.
-fn name(typed: &str) -> String {
+pub(super) fn name(typed: &str) -> String {
     object_name(&typed.replace(['.', ' ', '#'], "-")).unwrap_or_else(|_| typed.to_owned())
 }
 
-fn collection(connection: &Connection) -> String {
+pub(super) fn collection(connection: &Connection) -> String {
     format!("/apis/gcluster.dev/v1alpha1/namespaces/{}/tickets", escape(&connection.namespace))
 }
 

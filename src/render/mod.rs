@@ -15,6 +15,7 @@ pub mod message;
 pub mod report;
 pub mod revision;
 pub mod rollout;
+pub mod ticket;
 pub mod transcript;
 
 use std::borrow::Cow;
