@@ -174,3 +174,41 @@ fn init_prepares_a_repository_that_apply_takes_as_it_is() {
     within(&["apply", "-f", file.to_str().expect("path")]).ok();
     assert_eq!(ready(&sandbox, "other")["spec"]["path"].as_str(), top.to_str());
 }
+
+#[test]
+fn a_git_that_is_missing_or_too_old_is_named_with_the_version_that_is_needed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (sandbox, checkout) = (Sandbox::new(), Checkout::new());
+    let programs = sandbox.work().join("programs");
+    std::fs::create_dir(&programs).expect("directory");
+    let fake = |said: &str| {
+        let (new, file) = (programs.join("git.new"), programs.join("git"));
+        std::fs::write(&new, format!("#!/bin/sh\necho git version {said}\n")).expect("file");
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).expect("mode");
+        std::fs::rename(&new, &file).expect("rename");
+    };
+    let path = std::env::var("PATH").expect("PATH");
+    let _master = Master::start_with(&sandbox, &["--backend", "rehearsal"], |command| {
+        command.env("PATH", programs.as_os_str());
+    });
+    let manifest = json!({"apiVersion": "gcluster.dev/v1alpha1", "kind": "Repository",
+        "metadata": {"name": "app"}, "spec": {"path": checkout.path(), "base": "main"}});
+    sandbox.write("app.json", &manifest.to_string());
+    sandbox.run(["apply", "-f", "app.json"]).ok();
+    let says = |reason: &str| {
+        let found = wait_object(&sandbox, "repository", "app", reason, |o| {
+            condition(o, "Ready").is_some_and(|c| c["reason"] == reason)
+        });
+        condition(&found, "Ready").expect("condition")["message"].as_str().expect("text").to_owned()
+    };
+    let missing = says("GitMissing");
+    assert!(missing.contains("install git 2.38 or newer"), "{missing}");
+    fake("2.30.1");
+    let old = says("GitTooOld");
+    assert!(old.contains("git is 2.30, which is too old: 2.38 or newer is needed"), "{old}");
+    let real =
+        std::env::split_paths(&path).map(|dir| dir.join("git")).find(|file| file.is_file()).expect("git");
+    std::fs::remove_file(programs.join("git")).expect("remove");
+    std::os::unix::fs::symlink(real, programs.join("git")).expect("link");
+    ready(&sandbox, "app");
+}

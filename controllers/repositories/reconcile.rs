@@ -55,6 +55,8 @@ const FIELDS: &[&str] = &[
 ];
 /// How often every repository is looked at, whatever happens.
 const LOOK: Duration = Duration::from_secs(15);
+/// How often one is that has a problem which can be mended on this machine.
+const LOOK_AGAIN: Duration = Duration::from_secs(4);
 /// Events that come in one breath are one look.
 const SETTLE: Duration = Duration::from_millis(30);
 
@@ -200,7 +202,10 @@ async fn reconcile(shared: &Arc<Shared>, repository: &Repository) -> Result<Acti
     if write_status(&api, repository, labels::MANAGER_REPOSITORIES, FIELDS, &old, &new).await?.is_some() {
         tell_conditions(shared, repository, &old, &new).await;
     }
-    Ok(Action::requeue(jittered(LOOK)))
+    let is_near = matches!(Source::of(&repository.spec.path), Source::Local(_));
+    // Whoever mends what is wrong waits for this.
+    let pause = if seen.is_err() && is_near { LOOK_AGAIN } else { LOOK };
+    Ok(Action::requeue(jittered(pause)))
 }
 
 /// Says that a hub is being made, which takes its time where there is much to fetch.

@@ -373,3 +373,34 @@ async fn the_base_is_pushed_upstream_after_each_merge_until_it_is_there() {
     let there = format!("--git-dir={}", upstream.display());
     assert_eq!(world.git(&[&there, "rev-parse", "main"]), second);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_is_tidied_while_nobody_works() {
+    let world = World::start().await;
+    world.apply_app();
+    world.status("a hub", |status| status["ahead"] == 0).await;
+    let hub = gcluster_git::Hub::new(&world.hub(), "test");
+    assert!(!super::tidy::tidy(hub.clone()).await, "there is nothing to tidy");
+    let mut tree = String::new();
+    for n in 0..600 {
+        let blob = format!("{n:040}");
+        std::fs::write(world.checkout().join("blob"), &blob).unwrap();
+        let blob = world.in_hub(&["hash-object", "-w", "blob"]);
+        tree.push_str(&format!("100644 blob {blob}\tfile-{n}\n"));
+    }
+    let tree = hub.git().fed(["mktree"], tree.as_bytes()).await.unwrap();
+    let commit = hub.git().text(["commit-tree", &tree, "-m", "many"]).await.unwrap();
+    assert!(hub.swap("refs/heads/topic", &commit, None, "gcluster: test").await.unwrap());
+    assert!(super::tidy::tidy(hub.clone()).await);
+    assert!(world.in_hub(&["count-objects", "-v"]).starts_with("count: 0\n"));
+    assert_eq!(world.in_hub(&["rev-parse", "topic"]), commit);
+
+    let mut repository = Repository::new("app", RepositorySpec::default());
+    repository.metadata.namespace = Some("default".into());
+    let ticket = |phase: &str| json!({"metadata": {"name": "t-1", "namespace": "default"}, "spec": {"title": "x"}, "status": {"phase": phase}});
+    for (phase, idle) in [("Ready", true), ("Working", false), ("Merging", false), ("Merged", true)] {
+        world.api.apply("tickets", ticket(phase));
+        let found = super::tidy::is_idle(&world.api.client(), &repository).await.unwrap();
+        assert_eq!(found, idle, "{phase}");
+    }
+}
