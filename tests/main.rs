@@ -46,3 +46,4 @@ mod support;
 mod sync;
 mod ticket_flow;
 mod tickets;
+mod workspaces;

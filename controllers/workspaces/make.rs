@@ -80,6 +80,10 @@ impl Shared {
     /// What it is made from, where it is made from something.
     async fn salvage(&self, workspace: &Workspace) -> Result<Option<Salvage>> {
         let Some(name) = &workspace.spec.restore_from else { return Ok(None) };
+        if workspace.status.as_ref().is_some_and(|status| status.ready_at.is_some()) {
+            // It was ready once, and its branch has what was made since.
+            return Ok(None);
+        }
         let api =
             Api::<Salvage>::namespaced(self.ctx.client.clone(), &workspace.namespace().unwrap_or_default());
         let found = api.get_opt(name).await.map_err(Error::api(format!("read Salvage {name}")))?;

@@ -62,9 +62,8 @@ pub(super) fn fate(
         });
     }
     let ended = ended_at(&of);
-    if is_restored
-        && !status.ready_at.as_ref().is_some_and(|ready| ended.is_some_and(|ended| ended > ready.0))
-    {
+    let ended_since = status.ready_at.as_ref().zip(ended).is_some_and(|(ready, ended)| ended > ready.0);
+    if is_restored && !ended_since {
         return keep("restored; delete it when nobody needs it");
     }
     let holds = holds(&status);

@@ -49,6 +49,7 @@ impl Shared {
             return Ok(Action::await_change());
         }
         let uid = workspace.uid().unwrap_or_default();
+        let mut kept = None;
         if !place.removing().exists() {
             if let Some(agent) = self.agent_at_work(workspace, place).await? {
                 let why = format!("it is deleted, and waits for the agent {agent}, which works in it");
@@ -59,12 +60,13 @@ impl Shared {
             self.live.sweep(place, &uid).await;
             worktrees::take_away_half_made(place, sources).await?;
             self.tear_down(workspace, place).await?;
-            if self.keep_all(workspace, place, sources).await?.is_some() && place.folder().exists() {
+            kept = self.keep_all(workspace, place, sources).await?;
+            if kept.is_some() && place.folder().exists() {
                 std::fs::rename(place.folder(), place.removing())
                     .map_err(Trouble::io(format!("rename {}", place.folder().display())))?;
             }
         }
-        self.finish(workspace, place, sources).await?;
+        self.finish(workspace, place, sources, kept).await?;
         self.release(workspace).await?;
         Ok(Action::await_change())
     }
@@ -114,13 +116,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes a snapshot of each worktree and writes the Salvage. None when there was never anything.
+    /// Takes a snapshot of each worktree and writes the Salvage. Answers the snapshots; none when there was never anything.
     async fn keep_all(
         &self,
         workspace: &Workspace,
         place: &Place,
         sources: &[Source],
-    ) -> Result<Option<Salvage>> {
+    ) -> Result<Option<Vec<Snapshot>>> {
         let name = salvage_name(workspace, "");
         if !self.has_been_made(workspace, place, sources) {
             return Ok(None);
@@ -134,7 +136,12 @@ impl Shared {
                 return Err(trouble);
             }
         };
-        let salvage = self.write_salvage(workspace, sources, &name, snapshots, &holds).await?;
+        let written = self.write_salvage(workspace, sources, &name, snapshots.clone(), &holds).await;
+        let salvage = match written {
+            // Its namespace goes, and everything in it. The hidden refs stay in the hub.
+            Err(Trouble::Api(error)) if error.code() == Some(403) => return Ok(Some(snapshots)),
+            other => other?,
+        };
         let until = salvage.spec.expires_at.clone().unwrap_or_default();
         let note = format!(
             "it held {holds}; kept until {until}, `gcluster undelete workspace {}` brings it back",
@@ -142,7 +149,7 @@ impl Shared {
         );
         self.say_salvaged(workspace, true, "Salvaged", &note).await?;
         self.events.normal(workspace, "Salvaged", "Remove", note).await;
-        Ok(Some(salvage))
+        Ok(Some(snapshots))
     }
 
     fn has_been_made(&self, workspace: &Workspace, place: &Place, sources: &[Source]) -> bool {
@@ -278,16 +285,23 @@ impl Shared {
     }
 
     /// From the Salvage on: what is kept is removed.
-    async fn finish(&self, workspace: &Workspace, place: &Place, sources: &[Source]) -> Result<()> {
+    async fn finish(
+        &self,
+        workspace: &Workspace,
+        place: &Place,
+        sources: &[Source],
+        kept: Option<Vec<Snapshot>>,
+    ) -> Result<()> {
         let namespace = workspace.namespace().unwrap_or_default();
         let api = Api::<Salvage>::namespaced(self.ctx.client.clone(), &namespace);
         let name = salvage_name(workspace, "");
         let salvage = api.get_opt(&name).await.map_err(Error::api(format!("read Salvage {name}")))?;
-        let Some(salvage) = salvage else {
+        let snapshots = salvage.map(|salvage| salvage.spec.snapshots).or(kept);
+        let Some(snapshots) = snapshots else {
             // Nothing was ever made. A folder that is there all the same was kept, and its Salvage deleted since.
             return delete(place.removing()).await;
         };
-        for snapshot in &salvage.spec.snapshots {
+        for snapshot in &snapshots {
             let Some(source) = sources.iter().find(|source| source.name == snapshot.repository) else {
                 continue;
             };
@@ -306,7 +320,7 @@ impl Shared {
                 continue;
             }
             worktree::remove(&source.git(), &path).await?;
-            if let Some(snapshot) = salvage.spec.snapshots.iter().find(|one| one.repository == source.name) {
+            if let Some(snapshot) = snapshots.iter().find(|one| one.repository == source.name) {
                 self.remove_branch(workspace, source, snapshot, ticket.as_ref()).await?;
             }
         }

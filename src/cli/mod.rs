@@ -41,6 +41,7 @@ mod sync;
 mod ticket;
 mod top;
 mod transcript;
+mod undelete;
 mod up;
 mod validate;
 mod version;
@@ -167,6 +168,7 @@ enum Command {
     Ticket(ticket::TicketArgs),
     Approve(decide::ApproveArgs),
     Locks(locks::LocksArgs),
+    Undelete(undelete::UndeleteArgs),
     Validate(validate::ValidateArgs),
     Eval(eval::EvalArgs),
     Doctor(doctor::DoctorArgs),
@@ -237,6 +239,7 @@ async fn run(globals: Globals, command: Command) -> Result {
         Command::Ticket(args) => ticket::run(&globals, args).await,
         Command::Approve(args) => decide::approve(&globals, args).await,
         Command::Locks(args) => locks::run(&globals, args).await,
+        Command::Undelete(args) => undelete::run(&globals, args).await,
         Command::Validate(args) => validate::run(&globals, &args),
         Command::Eval(args) => eval::run(&globals, &args),
         Command::Doctor(args) => doctor::run(&globals, args).await,
