@@ -37,6 +37,7 @@ mod processes;
 mod python_clients;
 mod readme;
 mod repositories;
+mod reviews;
 mod rollout;
 mod service;
 mod stalls;

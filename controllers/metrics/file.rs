@@ -106,8 +106,8 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// A name beside the file that is free.
 fn aside(path: &Path) -> PathBuf {
-    let names = (1_u32..).map(|n| path.with_extension(format!("csv.old-{n}")));
-    names.into_iter().find(|name| !name.exists()).unwrap_or_else(|| path.with_extension("csv.old"))
+    let mut names = (1_u32..).map(|n| path.with_extension(format!("csv.old-{n}")));
+    names.find(|name| !name.exists()).unwrap_or_else(|| path.with_extension("csv.old"))
 }
 
 #[cfg(test)]

@@ -91,6 +91,9 @@ async fn describe(connection: &Connection, resource: &Resource, object: &Value) 
     if resource.is("Message") {
         return Ok(render::message::describe(&typed::<Message>(object)?, &events, now));
     }
+    if resource.is("Review") {
+        return Ok(render::review::describe(&typed(object)?, &events, now));
+    }
     Ok(render::revision::describe_any(object, &events, now))
 }
 

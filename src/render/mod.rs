@@ -13,6 +13,7 @@ pub mod iteration;
 pub mod manager;
 pub mod message;
 pub mod report;
+pub mod review;
 pub mod revision;
 pub mod rollout;
 pub mod ticket;
