@@ -29,11 +29,9 @@ pub(super) enum Decision {
 pub(super) fn plan(tickets: &[Ticket], there: &There) -> Vec<Decision> {
     let mut decisions: Vec<Decision> =
         tickets.iter().map(|ticket| decide(ticket, there.get(&ticket.name_any()))).collect();
-    if let Some(cycle) = cycle(tickets, there) {
-        if let Some(first) = decisions.first_mut() {
-            let told = format!("tickets wait for each other in a circle: {cycle}; take one dependency away");
-            *first = Decision::Refuse(told);
-        }
+    if let (Some(cycle), Some(first)) = (cycle(tickets, there), decisions.first_mut()) {
+        let told = format!("tickets wait for each other in a circle: {cycle}; take one dependency away");
+        *first = Decision::Refuse(told);
     }
     decisions
 }
