@@ -273,3 +273,29 @@ fn locks_are_taken_by_hand_imported_and_exported() {
     let told = team.sandbox.run(["events"]).ok().stdout;
     assert!(told.contains("LockExpired"), "{told}");
 }
+
+#[test]
+fn a_master_that_is_killed_at_any_moment_goes_on_where_it_was() {
+    let team = Team::new(WORK, json!({}));
+    let mut master = team.start();
+    for ticket in ["t-1", "t-2", "t-3", "t-4"] {
+        team.add(&[ticket, "--id", ticket, "--lock", if ticket < "t-3" { "one" } else { "two" }]);
+    }
+    // Wherever it happens to be: in the middle of a workspace, a worker, a check, a merge.
+    for round in 0..8_u64 {
+        std::thread::sleep(Duration::from_millis(150 + (round * 7919) % 2_000));
+        master.kill();
+        master = Master::start(&team.sandbox);
+    }
+    for ticket in ["t-1", "t-2", "t-3", "t-4"] {
+        let status = team.reaches(ticket, "Merged");
+        assert_eq!(status["attempts"], 0, "a killed master is no failure of the worker: {status:#}");
+    }
+    let mut log = team.log();
+    log.retain(|line| line.starts_with("Do "));
+    log.sort();
+    assert_eq!(log, ["Do t-1", "Do t-2", "Do t-3", "Do t-4"]);
+    let agents = objects(&team.sandbox, "agents");
+    assert_eq!(agents.len(), 4, "one worker each: {agents:#?}");
+    drop(master);
+}

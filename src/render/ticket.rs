@@ -199,10 +199,10 @@ fn checks(checks: &[Check], now: Timestamp) -> String {
         let status = check.status.clone().unwrap_or_default();
         if status.phase == CheckPhase::Failed && !status.output.trim().is_empty() {
             let lines: Vec<&str> = status.output.trim_end().lines().collect();
-            let end =
-                lines.iter().skip(lines.len().saturating_sub(12)).copied().collect::<Vec<_>>().join("\n");
+            let end = lines.iter().skip(lines.len().saturating_sub(12));
+            let end: String = end.map(|line| format!("    {}\n", super::visible(line))).collect();
             let name = check.metadata.name.as_deref().unwrap_or_default();
-            out += &format!("  The end of {name}:\n{}", indented(&indented(&end)));
+            out += &format!("  The end of {name}:\n{end}");
         }
     }
     out
@@ -218,7 +218,7 @@ fn reviews(reviews: &[Review]) -> String {
         let verdict = match (status.phase, status.verdict) {
             (ReviewPhase::Done, Some(Verdict::Approved)) => "nothing keeps it back".to_owned(),
             (ReviewPhase::Done, Some(Verdict::ChangesRequested)) => {
-                format!("{} findings go back", status.count)
+                format!("{} for the worker", counted(status.count))
             }
             (phase, _) => {
                 let why = status.message.map(|message| format!(": {message}")).unwrap_or_default();
@@ -229,6 +229,10 @@ fn reviews(reviews: &[Review]) -> String {
         out += &status.findings.iter().map(finding).collect::<String>();
     }
     out
+}
+
+fn counted(findings: i64) -> String {
+    format!("{findings} finding{}", if findings == 1 { "" } else { "s" })
 }
 
 /// `    src/a.rs:12 high: text`
