@@ -57,6 +57,9 @@ pub(super) struct Seen {
     pub(super) is_new: bool,
 }
 
+/// The tips of the hub's base and of the user's.
+type Pair = (String, String);
+
 /// What does not have to be asked again at every look. Nothing is lost with it.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
@@ -64,7 +67,7 @@ pub(super) struct Memo {
     /// Tips behind addresses, by address and branch.
     far: BTreeMap<(String, String), (Instant, String)>,
     identity: Option<(String, Instant, (String, String))>,
-    apart: Option<((String, String), Option<(i64, i64)>)>,
+    apart: Option<(Pair, Option<(i64, i64)>)>,
 }
 
 /// Looks, and mends what is not as it should be. The base branch is made when it is not there; it is never moved.
