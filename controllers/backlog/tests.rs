@@ -118,7 +118,10 @@ impl Folder for Fake {
     }
 
     fn remove_note(&self, name: &str) -> io::Result<()> {
-        self.change(|state| Ok(drop(state.files.remove(&names::note(name)))))
+        self.change(|state| {
+            state.files.remove(&names::note(name));
+            Ok(())
+        })
     }
 }
 
