@@ -107,6 +107,9 @@ async fn write(ctx: &Context, tickets: &mut Mirror<Ticket>, clashes: &BTreeMap<K
 async fn set(ctx: &Context, ticket: &Ticket, clashes: &[Clash]) -> Result<Option<Ticket>> {
     // A ticket without a status has been looked at by nobody yet.
     let Some(old) = ticket.status.as_ref() else { return Ok(None) };
+    if clashes.is_empty() && !old.conditions.iter().any(|one| one.type_ == CONFLICT_PREDICTED) {
+        return Ok(None);
+    }
     let mut new = old.clone();
     let changed = match clashes.is_empty() {
         true => conditions::clear(&mut new.conditions, CONFLICT_PREDICTED),

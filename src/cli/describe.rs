@@ -94,6 +94,12 @@ async fn describe(connection: &Connection, resource: &Resource, object: &Value) 
     if resource.is("Review") {
         return Ok(render::review::describe(&typed(object)?, &events, now));
     }
+    if resource.is("Check") {
+        return Ok(render::check::describe(&typed(object)?, &events, now));
+    }
+    if resource.is("Merge") {
+        return Ok(render::merge::describe(&typed(object)?, &events, now));
+    }
     Ok(render::revision::describe_any(object, &events, now))
 }
 

@@ -14,7 +14,7 @@ use crate::render::Line;
 /// Show what an agent says and does: its newest iteration, or one that you name
 #[derive(Args, Debug)]
 pub(crate) struct LogsArgs {
-    /// An agent (builder) or an iteration (builder.build.3); agent/NAME and iteration/NAME work too
+    /// An agent (builder) or an iteration (builder.build.3); agent/NAME, iteration/NAME and check/NAME work too
     #[arg(value_name = "AGENT|ITERATION", add = complete::agents_and_iterations())]
     target: String,
     /// Go on as text arrives; for an agent, with each following iteration too
@@ -66,6 +66,7 @@ impl Sink for Stdout {
 enum Target<'a> {
     Agent(&'a str),
     Iteration(&'a str),
+    Check(&'a str),
 }
 
 /// Agents have DNS labels for names, iterations have dots in theirs.
@@ -73,7 +74,8 @@ fn target(word: &str) -> Result<Target<'_>> {
     match word.split_once('/') {
         Some(("agent" | "agents" | "ag", name)) => Ok(Target::Agent(name)),
         Some(("iteration" | "iterations" | "it", name)) => Ok(Target::Iteration(name)),
-        Some(_) => Err(Failure::usage(format!("{word:?} names neither an agent nor an iteration"))),
+        Some(("check" | "checks" | "chk", name)) => Ok(Target::Check(name)),
+        Some(_) => Err(Failure::usage(format!("{word:?} names neither an agent, an iteration nor a check"))),
         None if word.contains('.') => Ok(Target::Iteration(word)),
         None => Ok(Target::Agent(word)),
     }
@@ -87,6 +89,7 @@ pub(crate) async fn run(globals: &Globals, args: LogsArgs) -> Result {
     let part = Part { since: args.since.unwrap_or(0), tail: args.tail, follow: args.follow };
     let mut sink = Stdout { raw: args.output == Form::Json, color: color() };
     match target {
+        Target::Check(name) => super::check_log::show(&connection, name, args.follow).await,
         Target::Iteration(name) => transcript::show(&connection, &namespace, name, part, &mut sink)
             .await
             .map_err(|failure| hint(failure, "gcluster get iterations")),

@@ -1,6 +1,7 @@
 //! The command line: one file per verb, each with its arguments first and then the function that does it.
 
 mod apply;
+mod check_log;
 pub(crate) mod compile;
 mod complete;
 mod completion;

@@ -5,12 +5,14 @@
 
 pub mod age;
 pub mod agent;
+pub mod check;
 pub mod config;
 pub mod definition;
 pub mod event;
 pub mod fields;
 pub mod iteration;
 pub mod manager;
+pub mod merge;
 pub mod message;
 pub mod report;
 pub mod review;
