@@ -6,8 +6,9 @@
 //! agents created, stopped ─▶ all asked to run ─▶ all Running ─▶ measured at work ─▶ all stopped ─▶ measured idle
 //! ```
 //!
-//! `busy` agents write 20 records a second, as a `claude` that works does, in iterations of half a minute; `calm`
-//! ones a record every five seconds. Arguments choose lines: `cargo bench --bench fleet -- busy 1000`. The programs
+//! `stream` agents are a stand-in for `claude` that plays a recording of the real one over and over: 20 lines and
+//! some 3 records a second, in iterations of half a minute. `busy` ones write 20 records a second, more than any
+//! program is known to; `calm` ones a record every five seconds. Arguments choose lines: `cargo bench --bench fleet -- busy 1000`. The programs
 //! of the agents share the cores with the master; what is shown is the master's own.
 
 #[path = "fleet/agents.rs"]
@@ -39,7 +40,8 @@ struct Case {
     profile: Profile,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
+    Case { agents: 10, backend: "claude", profile: Profile::Stream },
     Case { agents: 10, backend: "rehearsal", profile: Profile::Busy },
     Case { agents: 10, backend: "command", profile: Profile::Busy },
     Case { agents: 10, backend: "rehearsal", profile: Profile::Short },
@@ -76,7 +78,8 @@ fn main() -> Result<(), Failure> {
 
 async fn run(case: &Case, label: &str) -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
-    let master = Master::start_with(&dir.path().join("data"), &[])?;
+    let path = agents::programs(dir.path())?;
+    let master = Master::start_where(&dir.path().join("data"), &[], &path)?;
     let fleet = Fleet::create(&master.target, dir.path(), case.agents, case.backend, case.profile).await?;
     let starts = fleet.run().await?;
     tokio::time::sleep(SETTLE).await;

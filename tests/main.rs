@@ -46,5 +46,6 @@ mod supervision;
 mod support;
 mod sync;
 mod ticket_flow;
+mod ticket_team;
 mod tickets;
 mod workspaces;

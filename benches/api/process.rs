@@ -1,5 +1,6 @@
 //! The master under test, as users run it: a process of its own on a new directory.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -26,11 +27,17 @@ impl Master {
 
     /// With further arguments.
     pub(crate) fn start_with(dir: &Path, args: &[&str]) -> Result<Master, Failure> {
+        Self::start_where(dir, args, &std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    /// With programs from these folders.
+    pub(crate) fn start_where(dir: &Path, args: &[&str], path: &OsStr) -> Result<Master, Failure> {
         let started = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_gcluster"))
             .args(["master", "--addr", "127.0.0.1:0", "--backend", "rehearsal", "--data-dir"])
             .arg(dir)
             .args(args)
+            .env("PATH", path)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;

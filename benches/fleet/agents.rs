@@ -1,5 +1,7 @@
 //! Agents that do something at a known rate.
 
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,12 +15,16 @@ const AGENTS: &str = "/apis/gcluster.dev/v1alpha1/namespaces/default/agents";
 const ITERATIONS: &str = "/apis/gcluster.dev/v1alpha1/namespaces/default/iterations";
 /// Longest time that all agents may take to start or to end.
 const LIMIT: Duration = Duration::from_secs(180);
+/// How often an iteration of `stream` plays the recording: half a minute of it.
+const TURNS: usize = 25;
 /// How often the iterations are looked at while they start and end.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What an agent does in one iteration.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
+    /// A recording of `claude`, 20 lines a second, half a minute long.
+    Stream,
     /// 20 records a second, half a minute long.
     Busy,
     /// A record every five seconds, half a minute long.
@@ -30,6 +36,7 @@ pub(crate) enum Profile {
 impl Profile {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Profile::Stream => "stream",
             Profile::Busy => "busy",
             Profile::Calm => "calm",
             Profile::Short => "short",
@@ -40,7 +47,7 @@ impl Profile {
     fn rate(self) -> (usize, &'static str) {
         match self {
             Profile::Busy => (600, "0.05"),
-            Profile::Calm | Profile::Short => (6, "5"),
+            Profile::Stream | Profile::Calm | Profile::Short => (6, "5"),
         }
     }
 }
@@ -175,6 +182,9 @@ fn agent(n: usize, dir: &Path, backend: &str, args: &[String]) -> Value {
 
 /// Writes what the agents do into a file. Answers the arguments of the backend.
 fn script(dir: &Path, backend: &str, profile: Profile) -> Result<Vec<String>, Failure> {
+    if profile == Profile::Stream {
+        return Ok(Vec::new());
+    }
     let (records, pause) = profile.rate();
     let path = dir.join("work");
     if backend == "rehearsal" {
@@ -192,6 +202,29 @@ fn script(dir: &Path, backend: &str, profile: Profile) -> Result<Vec<String>, Fa
     );
     std::fs::write(&path, text)?;
     Ok(vec!["/bin/sh".to_owned(), path.to_string_lossy().into_owned()])
+}
+
+/// Writes the stand-in for `claude`. Answers where programs are looked for, its folder first.
+pub(crate) fn programs(dir: &Path) -> Result<OsString, Failure> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/backend/claude");
+    let recording = data.join("tool_bash_partial.ndjson");
+    let text = format!(
+        "#!/bin/sh\ncase \"$1\" in --version) echo '2.1.329 (Claude Code)'; exit 0 ;; esac\n\
+         IFS= read -r prompt\nhead -n 1 '{0}'\nn=0\n\
+         while [ $n -lt {1} ]; do\n  n=$((n + 1))\n  \
+         sed '1d;$d' '{0}' | while IFS= read -r line; do sleep 0.05; printf '%s\\n' \"$line\"; done\ndone\n\
+         tail -n 1 '{0}'\ncat > /dev/null\n",
+        recording.display(),
+        TURNS,
+    );
+    let folder = dir.join("programs");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join("claude");
+    std::fs::write(&path, text)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    let mut all = vec![folder];
+    all.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    Ok(std::env::join_paths(all)?)
 }
 
 fn expect(status: u16, found: u16) -> Result<(), Failure> {

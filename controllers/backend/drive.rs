@@ -36,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(30);
 /// Grace of a run that nobody listens to any more.
 const ABANDONED_GRACE: Duration = Duration::from_secs(5);
 /// Signs of progress within this time are told once.
-const ACTIVITY_INTERVAL: Duration = Duration::from_millis(250);
+const ACTIVITY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the lines of a program mean. No IO: a dialect is tested with recorded lines.
 pub(crate) trait Dialect: Send {

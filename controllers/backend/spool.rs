@@ -21,7 +21,7 @@ const SLOW_POLL: Duration = Duration::from_secs(2);
 const FAST_POLL: Duration = Duration::from_millis(100);
 /// After something was read it is not looked at again for so long: a program that writes token by token, or that
 /// builds something, would wake the master for every line. What it writes meanwhile is read at once then.
-const HOLD: Duration = Duration::from_millis(100);
+const HOLD: Duration = Duration::from_millis(200);
 
 /// One line of output.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,7 +102,12 @@ impl Spool {
 
     /// Returns when there may be more to read.
     pub(crate) async fn changed(&self) {
-        tokio::time::sleep_until(self.hold).await;
+        if self.hold > Instant::now() {
+            return tokio::time::sleep_until(self.hold).await;
+        }
+        if self.watch.arm() {
+            return;
+        }
         let poll = if self.watch.wakes() { SLOW_POLL } else { FAST_POLL };
         tokio::select! {
             () = self.watch.grown() => {}

@@ -35,8 +35,10 @@ use crate::error::Result;
 use crate::informer::Index;
 use crate::report::{Events, excerpt};
 
-/// Longest time that a record waits to be written.
+/// Least time between two writes of records, and so the longest that one waits.
 const FLUSH: Duration = Duration::from_millis(200);
+/// How long a record waits for those that come with it.
+const GATHER: Duration = Duration::from_millis(25);
 /// Least time between two writes of the counters: each is a durable write, and half of what a busy agent costs.
 const COUNTERS: Duration = Duration::from_secs(2);
 /// Pause after an iteration that could not be recorded.
@@ -265,6 +267,8 @@ impl Run {
         // Which process it is is recorded at once, so that it can be taken over.
         let first = if running.process.is_some() { Duration::ZERO } else { COUNTERS };
         let (mut flush_at, mut counters_at) = (None::<Instant>, Instant::now() + first);
+        let mut flushed_at = Instant::now() - FLUSH;
+        let soon = |flushed_at: Instant| (Instant::now() + GATHER).max(flushed_at + FLUSH);
         let result = loop {
             let due = [watch.deadline(), flush_at].into_iter().flatten().min();
             let due = due.into_iter().chain(status.is_due().then_some(counters_at)).min();
@@ -277,7 +281,7 @@ impl Run {
                         inbox.saw(&event, self.ctx.now(), writer);
                         take(event, self.ctx.now(), writer, status);
                         if !writer.is_empty() {
-                            flush_at.get_or_insert(Instant::now() + FLUSH);
+                            flush_at.get_or_insert_with(|| soon(flushed_at));
                         }
                     }
                 },
@@ -307,11 +311,11 @@ impl Run {
                 let text = format!("{}: {notice}", over.error.as_deref().unwrap_or_default());
                 self.tell(&over.reason, &text);
                 writer.push(self.ctx.now(), Entry::Notice { text });
-                flush_at.get_or_insert(Instant::now() + FLUSH);
+                flush_at.get_or_insert_with(|| soon(flushed_at));
                 ending = Some(over);
             }
             if writer.is_full() || inbox.is_due() || flush_at.is_some_and(|at| at <= Instant::now()) {
-                flush_at = None;
+                (flush_at, flushed_at) = (None, Instant::now());
                 if let Err(error) = writer.flush().await {
                     break Err(error);
                 }
