@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gcluster_git::{Git, Hub, MergeTree, Move, Rebased, move_together, rebase, remove_abandoned_lock};
+use gcluster_git::{Git, Hub, MergeTree, Move, Rebased, Shape, move_together, rebase, remove_abandoned_lock};
 use gcluster_types::kinds::check::CheckPhase;
 use gcluster_types::kinds::merge::{MergePhase, MergeStep, MergedRepository};
+use gcluster_types::kinds::repository::History;
 use gcluster_types::{Check, CheckSpec, Merge, MergeStatus, Repository, Ticket, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::PostParams;
@@ -37,6 +38,8 @@ pub(crate) struct Place {
     pub(crate) wanted: MergedRepository,
     pub(crate) hub: Hub,
     pub(crate) git: Git,
+    /// What the branch becomes in the base.
+    pub(crate) shape: Shape,
 }
 
 impl Place {
@@ -73,8 +76,13 @@ impl Work {
         merged: Vec<Merge>,
     ) -> Option<Work> {
         let place = |wanted: &MergedRepository| {
-            let hub = Hub::new(Path::new(hub(repositories.get(&wanted.name)?)?), labels::MANAGER_MERGES);
-            Some(Place { wanted: wanted.clone(), git: hub.git(), hub })
+            let repository = repositories.get(&wanted.name)?;
+            let hub = Hub::new(Path::new(hub(repository)?), labels::MANAGER_MERGES);
+            let shape = match repository.spec.history {
+                History::One => Shape::One,
+                History::Each => Shape::Each,
+            };
+            Some(Place { wanted: wanted.clone(), git: hub.git(), hub, shape })
         };
         let places: Option<Vec<Place>> = merge.spec.repositories.iter().map(place).collect();
         Some(Work { ctx, merge: merge.clone(), places: places?, merged })
@@ -126,7 +134,7 @@ impl Work {
             }
             let onto = place.base_tip().await?;
             let subject = self.subject(wanted).await;
-            match rebase(&place.git, &onto, &wanted.commit, &subject).await? {
+            match rebase(&place.git, &onto, &wanted.commit, &subject, place.shape).await? {
                 Rebased::Done { tip, .. } => {
                     let name = Check::name_of(&wanted.name, &tip, true);
                     step.check = (tip != onto).then_some(name);

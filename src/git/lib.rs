@@ -43,7 +43,7 @@ pub use landing::{Move, move_together, remove_abandoned_lock};
 pub use merge_tree::{MergeTree, changed_files, conflict_hunks, merge_tree};
 pub use merged::{Merged, merged};
 pub use program::{Git, Output};
-pub use rebase::{Rebased, rebase};
+pub use rebase::{Rebased, Shape, rebase};
 pub use restore::{Contents, contents, restore};
 pub use salvage::{bring_back, set_aside};
 pub use snapshot::{Snapshot, take};

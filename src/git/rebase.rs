@@ -31,6 +31,15 @@ pub enum Rebased {
     },
 }
 
+/// What a branch becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One commit.
+    One,
+    /// Its own commits, one by one, where they go onto the base like that.
+    Each,
+}
+
 /// A commit of the branch.
 struct Step {
     commit: String,
@@ -42,7 +51,7 @@ struct Step {
 ///
 /// # Errors
 /// When one of the two is not there, or git fails.
-pub async fn rebase(git: &Git, onto: &str, tip: &str, subject: &str) -> Result<Rebased> {
+pub async fn rebase(git: &Git, onto: &str, tip: &str, subject: &str, shape: Shape) -> Result<Rebased> {
     let onto_tree = tree_of(git, onto).await?;
     let whole = merge_tree(git, onto, tip).await?;
     if matches!(&whole, MergeTree::Clean { tree } if *tree == onto_tree) {
@@ -50,19 +59,26 @@ pub async fn rebase(git: &Git, onto: &str, tip: &str, subject: &str) -> Result<R
     }
     let steps = steps(git, onto, tip).await?;
     let is_line = steps.iter().all(|step| step.parents.len() == 1);
+    let as_they_are = shape == Shape::Each || steps.len() == 1;
     let first = steps.first().and_then(|step| step.parents.first());
-    if is_line && first.is_some_and(|parent| parent == onto) {
+    if as_they_are && is_line && first.is_some_and(|parent| parent == onto) {
         return Ok(Rebased::Done { tip: tip.to_owned(), commits: steps.len() });
     }
     let replayed = replay(git, onto, &onto_tree, &steps).await?;
     match (whole, replayed) {
-        (MergeTree::Clean { tree }, Some(replayed)) if replayed.tree == tree => Ok(replayed.done()),
+        (MergeTree::Clean { tree }, Some(replayed)) if as_they_are && replayed.tree == tree => {
+            Ok(replayed.done())
+        }
         // A merge in the branch, or a step that was taken back later: only the whole is what was made.
         (MergeTree::Clean { tree }, _) => {
             let commit = squash(git, onto, tip, &tree, &steps, subject).await?;
             Ok(Rebased::Done { tip: commit, commits: 1 })
         }
-        (MergeTree::Conflict { .. }, Some(replayed)) if is_line => Ok(replayed.done()),
+        (MergeTree::Conflict { .. }, Some(replayed)) if is_line && as_they_are => Ok(replayed.done()),
+        (MergeTree::Conflict { .. }, Some(replayed)) if is_line => {
+            let commit = squash(git, onto, tip, &replayed.tree, &steps, subject).await?;
+            Ok(Rebased::Done { tip: commit, commits: 1 })
+        }
         (MergeTree::Conflict { tree, files }, _) => Ok(Rebased::Conflict { tree, files }),
     }
 }

@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 
-use super::{Rebased, rebase};
+use super::{Rebased, Shape, rebase};
 use crate::MergeTree;
 use crate::merge_tree::merge_tree;
 use crate::testing_bare::Scratch;
 
 async fn done(scratch: &Scratch, onto: &str, tip: &str) -> (String, usize) {
-    match rebase(&scratch.git(), onto, tip, "Do the thing").await.unwrap() {
+    match rebase(&scratch.git(), onto, tip, "Do the thing", Shape::Each).await.unwrap() {
         Rebased::Done { tip, commits } => (tip, commits),
         Rebased::Conflict { files, .. } => panic!("{files:?}"),
     }
@@ -64,7 +64,7 @@ async fn a_conflict_that_was_resolved_by_a_merge_becomes_one_commit_and_keeps_th
     scratch.commit("topic", &[("a", "topic\n")]).await;
     let theirs = scratch.commit("main", &[("a", "main\n")]).await;
     let tip = scratch.tip("topic").await;
-    let conflict = rebase(&scratch.git(), &theirs, &tip, "x").await.unwrap();
+    let conflict = rebase(&scratch.git(), &theirs, &tip, "x", Shape::Each).await.unwrap();
     let Rebased::Conflict { files, .. } = conflict else { panic!("{conflict:?}") };
     assert_eq!(files, ["a"]);
     // The worker merges, and resolves it by both.
@@ -97,13 +97,35 @@ async fn a_step_that_was_taken_back_does_not_stand_in_the_way() {
     assert_eq!(git.text(["cat-file", "blob", &format!("{tip}:b")]).await.unwrap(), "b");
 }
 
+#[tokio::test]
+async fn a_branch_becomes_one_commit_where_the_base_is_to_have_one_for_each_ticket() {
+    let scratch = Scratch::new().await;
+    let start = scratch.commit("main", &[("base", "1\n")]).await;
+    scratch.branch("topic", &start).await;
+    let one = scratch.commit("topic", &[("a", "a\n")]).await;
+    let rebased = |tip: String| {
+        let (git, start) = (scratch.git(), start.clone());
+        async move { rebase(&git, &start, &tip, "Do the thing", Shape::One).await.unwrap() }
+    };
+    // One commit stays what it is.
+    assert_eq!(rebased(one.clone()).await, Rebased::Done { tip: one, commits: 1 });
+    let two = scratch.commit("topic", &[("b", "b\n")]).await;
+    let Rebased::Done { tip, commits: 1 } = rebased(two.clone()).await else { panic!("not one commit") };
+    assert_eq!(show(&scratch, "%B", &tip).await.trim(), "Do the thing\n\n* Change a\n* Change b");
+    let tree = |commit: &str| format!("{commit}^{{tree}}");
+    let git = scratch.git();
+    let trees = git.text(["rev-parse", &tree(&tip), &tree(&two)]).await.unwrap();
+    assert_eq!(trees.lines().next(), trees.lines().last());
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn what_comes_out_is_a_line_on_the_base_with_what_a_merge_would_hold(
         ours in proptest::collection::vec((0_usize..3, 1_usize..4), 0..3),
         theirs in proptest::collection::vec((0_usize..3, 1_usize..4), 1..4),
         merge_after in proptest::option::of(0_usize..3),
+        shape in prop_oneof![Just(Shape::One), Just(Shape::Each)],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -122,10 +144,11 @@ proptest! {
             let tip = scratch.tip("topic").await;
             let git = scratch.git();
             let whole = merge_tree(&git, &onto, &tip).await.unwrap();
-            match (rebase(&git, &onto, &tip, "All").await.unwrap(), whole) {
+            match (rebase(&git, &onto, &tip, "All", shape).await.unwrap(), whole) {
                 (Rebased::Done { tip, commits }, MergeTree::Clean { tree }) => {
                     assert_eq!(git.text(["rev-parse", &format!("{tip}^{{tree}}")]).await.unwrap(), tree);
                     let range = format!("{onto}..{tip}");
+                    assert!(shape == Shape::Each || commits <= 1, "{commits} commits");
                     let line = git.text(["rev-list", "--count", "--min-parents=1", "--max-parents=1", &range]).await.unwrap();
                     assert_eq!(line, commits.to_string());
                     let merges = git.text(["rev-list", "--count", "--merges", &range]).await.unwrap();

@@ -44,6 +44,9 @@ pub struct RepositorySpec {
     /// Address or remote name of the checkout to which the base is pushed after each merge. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// What a ticket becomes in the base.
+    #[serde(default)]
+    pub history: History,
     /// How a commit is tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<CheckPolicy>,
@@ -69,6 +72,16 @@ pub struct RepositorySpec {
 
 fn main_branch() -> String {
     "main".to_owned()
+}
+
+/// What a ticket becomes in the base branch.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum History {
+    /// One commit, which has passed its check: so every commit of the base has.
+    #[default]
+    One,
+    /// The worker's own commits; only the last of them is tested.
+    Each,
 }
 
 /// How a commit is tested: one program in a clean checkout.
