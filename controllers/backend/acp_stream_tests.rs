@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::backend::noise::{spoilt, told};
 use crate::backend::recorded::Recorded;
-use crate::backend::replay::{Case, cases, exited, replay, replay_pieces, snapshot, story, usage, verdict};
+use crate::backend::replay::{Case, cases, exited, replay, snapshot, story, usage, verdict};
 use gcluster_types::transcript::Entry;
 
 fn wishes(case: &Case) -> Wishes {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::noise::{spoilt, told};
-use crate::backend::replay::{cases, exited, replay, replay_pieces, snapshot, story, usage, verdict};
+use crate::backend::replay::{cases, exited, replay, snapshot, story, usage, verdict};
 
 #[test]
 fn every_script_tells_its_story_and_ends_as_it_should() {

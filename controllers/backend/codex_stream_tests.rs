@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::noise::{spoilt, told};
-use crate::backend::replay::{Case, cases, exited, replay, replay_pieces, snapshot, story, usage, verdict};
+use crate::backend::replay::{Case, cases, exited, replay, snapshot, story, usage, verdict};
 
 fn stream(case: &Case) -> CodexStream {
     let goes_on = case.args.first().is_some_and(|arg| arg == "resume");

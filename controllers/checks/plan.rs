@@ -59,7 +59,7 @@ pub(crate) fn plan(seen: &Seen<'_>) -> (Vec<(Key, Act)>, Option<Timestamp>) {
         let running = checks.iter().filter(|check| is_live(check)).count();
         checks
             .retain(|check| is_open(check) && !is_live(check) && check.metadata.deletion_timestamp.is_none());
-        checks.sort_by(|a, b| order(a).cmp(&order(b)));
+        checks.sort_by_key(|check| order(check));
         let most = places(repository);
         for (number, check) in checks.into_iter().enumerate() {
             let act = match repository {

@@ -72,7 +72,7 @@ pub async fn run(ctx: Context) {
     }
 }
 
-fn all<K: Resource>(mirror: &Mirror<K>) -> BTreeMap<Key, &K>
+fn all<K>(mirror: &Mirror<K>) -> BTreeMap<Key, &K>
 where
     K: Resource<DynamicType = ()>
         + Clone

@@ -32,7 +32,7 @@ pub(crate) enum Act {
 pub(crate) fn plan(seen: &Seen<'_>) -> Vec<(Key, Act)> {
     let mut open: Vec<&Merge> =
         seen.merges.iter().copied().filter(|merge| !status(merge).phase.is_terminal()).collect();
-    open.sort_by(|a, b| order(a).cmp(&order(b)));
+    open.sort_by_key(|merge| order(merge));
     // Who has a base branch, or comes to it next; and how many want it before whoever asks.
     let mut taken: BTreeMap<Key, (&Merge, usize)> = BTreeMap::new();
     let mut acts = Vec::new();

@@ -400,7 +400,7 @@ fn one_at_a_time_for_each_base_and_the_smaller_priority_first() {
         "metadata": {"name": "web-1-quick"}, "spec": {"repository": "web", "commit": "c"}, "status": {"phase": "Running"},
     }))
     .unwrap();
-    insta::assert_snapshot!(decided(&all, &[check.clone()]), @r"
+    insta::assert_snapshot!(decided(&all, std::slice::from_ref(&check)), @r"
     begun-merge-1 waits: Checking: the rebased commits are tested: web-1-quick (running)
     early-merge-1 waits: NotReady: repository lib has no hub yet
     high-merge-1 goes on

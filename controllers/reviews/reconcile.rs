@@ -244,11 +244,11 @@ impl One<'_> {
             other => other.map_err(Error::api(format!("read the transcript of {iteration}")))?,
         };
         let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
-        let outputs = records.filter_map(|record| match record.entry {
+        let mut outputs = records.filter_map(|record| match record.entry {
             Entry::Output { text } => Some(text),
             _ => None,
         });
-        Ok(outputs.last())
+        Ok(outputs.next_back())
     }
 
     /// Makes the agent of the attempt, unless it is there.

@@ -178,7 +178,8 @@ async fn findings_go_back_and_an_empty_list_approves() {
 #[tokio::test]
 async fn an_answer_that_is_no_list_is_asked_for_once_more_with_the_error() {
     let scene = Scene::new(FakeApi::new());
-    (scene.workspace("Ready"), scene.review());
+    scene.workspace("Ready");
+    scene.review();
     let (task, _) = scene.start();
     scene.answer(1, Some("Looks good to me")).await;
     let second = scene.answer(2, Some(r#"[{"file": "src/a.rs", "severity": "awful", "text": "t"}]"#)).await;
@@ -200,7 +201,8 @@ async fn an_answer_that_is_no_list_is_asked_for_once_more_with_the_error() {
 #[tokio::test]
 async fn a_reviewer_that_fails_twice_or_changes_something_comes_to_no_verdict() {
     let scene = Scene::new(FakeApi::new());
-    (scene.workspace("Ready"), scene.review());
+    scene.workspace("Ready");
+    scene.review();
     let (task, _) = scene.start();
     scene.answer(1, None).await;
     insta::assert_snapshot!(
@@ -210,7 +212,8 @@ async fn a_reviewer_that_fails_twice_or_changes_something_comes_to_no_verdict() 
     task.abort();
 
     let scene = Scene::new(FakeApi::new());
-    (scene.workspace("Ready"), scene.review());
+    scene.workspace("Ready");
+    scene.review();
     let (task, _) = scene.start();
     scene.api.wait("the reviewer", |api| api.get("agents", "t-1-review-1-1")).await;
     std::fs::write(scene.dir.path().join("new.txt"), "x").unwrap();
@@ -222,7 +225,8 @@ async fn a_reviewer_that_fails_twice_or_changes_something_comes_to_no_verdict() 
     task.abort();
 
     let scene = Scene::new(FakeApi::new());
-    (scene.workspace("Ready"), scene.review());
+    scene.workspace("Ready");
+    scene.review();
     let (task, _) = scene.start();
     scene.api.wait("the reviewer", |api| api.get("agents", "t-1-review-1-1")).await;
     git(scene.dir.path(), &["commit", "--quiet", "--allow-empty", "-m", "by the reviewer"]);
@@ -234,7 +238,8 @@ async fn a_reviewer_that_fails_twice_or_changes_something_comes_to_no_verdict() 
 #[tokio::test]
 async fn a_reviewer_that_waits_says_for_what_and_one_that_nobody_needs_is_stopped() {
     let scene = Scene::new(FakeApi::new());
-    (scene.workspace("Ready"), scene.review());
+    scene.workspace("Ready");
+    scene.review();
     let (task, _) = scene.start();
     let name = "t-1-review-1-1";
     scene.api.wait("the reviewer", |api| api.get("agents", name)).await;
@@ -253,7 +258,8 @@ async fn whenever_the_master_is_killed_there_is_one_reviewer_at_a_time_and_one_v
     for writes in 1..9 {
         for last_counts in [false, true] {
             let scene = Scene::new(FakeApi::new().chaotic());
-            (scene.workspace("Ready"), scene.review());
+            scene.workspace("Ready");
+            scene.review();
             let (task, life) = scene.start();
             life.end_with(writes, last_counts);
             let answers = async {

@@ -284,11 +284,11 @@ impl Hands<'_> {
             Err(error) => return Err(Error::api(format!("read what {agent} answered"))(error)),
         };
         let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
-        let outputs = records.filter_map(|record| match record.entry {
+        let mut outputs = records.filter_map(|record| match record.entry {
             Entry::Output { text } => Some(text),
             _ => None,
         });
-        Ok(outputs.last().unwrap_or(excerpt))
+        Ok(outputs.next_back().unwrap_or(excerpt))
     }
 }
 

@@ -22,6 +22,9 @@ use super::plan::has_worker;
 use super::snapshot::phase;
 use super::{Action, Plan, Snapshot, plan};
 
+/// One thing that the world may do next.
+type Step = Box<dyn FnOnce(&mut Snapshot)>;
+
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
 enum Happens {
@@ -240,7 +243,7 @@ impl World {
     /// Lets the world go on at one of its places.
     fn step(&mut self, place: usize, well: bool) {
         let seen = &mut self.seen;
-        let mut steps: Vec<Box<dyn FnOnce(&mut Snapshot)>> = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
         for workspace in seen.workspaces.values() {
             let mut next = (**workspace).clone();
             let status = next.status.get_or_insert_default();
@@ -251,7 +254,7 @@ impl World {
                 *status = WorkspaceStatus { phase, ..WorkspaceStatus::default() };
             } else if asked.is_some() && asked != status.observed_request {
                 let commit = format!("{:040x}", self.uids + place);
-                let (ahead, dirty) = if well { (1, 0) } else { (0, i64::from(place % 2 == 0)) };
+                let (ahead, dirty) = if well { (1, 0) } else { (0, i64::from(place.is_multiple_of(2))) };
                 let checkout = Checkout { name: "app".into(), commit, ahead, dirty, ..Checkout::default() };
                 status.repositories = vec![checkout];
                 status.observed_request = asked;
@@ -274,7 +277,8 @@ impl World {
         for review in seen.reviews.values().filter(|review| review.status.is_none()) {
             let mut next = (**review).clone();
             let verdict = if well { Verdict::Approved } else { Verdict::ChangesRequested };
-            let phase = if place % 7 == 0 && !well { ReviewPhase::Failed } else { ReviewPhase::Done };
+            let phase =
+                if place.is_multiple_of(7) && !well { ReviewPhase::Failed } else { ReviewPhase::Done };
             next.status = Some(ReviewStatus { phase, verdict: Some(verdict), ..ReviewStatus::default() });
             steps.push(Box::new(move |seen| put(&mut seen.reviews, next)));
         }
