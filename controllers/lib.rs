@@ -24,6 +24,7 @@ pub mod checks;
 pub mod collector;
 pub mod context;
 mod control_loop;
+mod environment;
 pub mod error;
 pub mod executor;
 pub mod forecast;

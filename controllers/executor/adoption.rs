@@ -16,12 +16,12 @@ use gcluster_types::{Agent, Iteration};
 use kube::{Api, ResourceExt};
 
 use super::driver::{Run, report};
-use super::environment;
 use super::messages::Inbox;
 use super::record::{Ending, StatusWriter, recount};
 use super::transcript::{Reader, Writer};
 use super::watch::Watch;
 use crate::backend::{Adoption, Backend, Mask, ProcessRef, Running, sweep};
+use crate::environment;
 use crate::error::Result;
 
 /// A program that goes on, and where its transcript has come to.

@@ -18,7 +18,6 @@ use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::credential::{self, Credential};
-use super::environment;
 use super::live::Claim;
 use super::messages::{Inbox, Post, prefaced};
 use super::pace::Pace;
@@ -31,6 +30,7 @@ use super::watch::{Overdue, Watch};
 use crate::Context;
 use crate::backend::{Backend, BackendEvent, Finished, Launch, Outcome, RetryClass, Running, StartError};
 use crate::control_loop::jittered;
+use crate::environment;
 use crate::error::Result;
 use crate::informer::Index;
 use crate::report::{Events, excerpt};

@@ -15,7 +15,6 @@ mod budget;
 mod count;
 mod credential;
 mod driver;
-pub(crate) mod environment;
 pub mod flow;
 mod gates;
 pub mod items;

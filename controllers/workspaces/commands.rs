@@ -17,7 +17,7 @@ use super::trouble::{Result, Trouble};
 use crate::Context;
 use crate::backend::script::{self, RunningScript, Script};
 use crate::backend::sweep;
-use crate::executor::environment;
+use crate::environment;
 
 /// Longest time of all commands together, where nothing else is said.
 const TIMEOUT: &str = "10m";

@@ -18,7 +18,7 @@ use crate::backend::Unavailable;
 use crate::error::{Error, Result};
 
 /// How soon a missing value is looked for again.
-pub(super) const RECHECK: Duration = Duration::from_secs(2);
+pub(crate) const RECHECK: Duration = Duration::from_secs(2);
 
 /// Names with their values; or what is missing, in words that name the object and the key.
 pub(crate) type Environment = std::result::Result<Vec<(String, String)>, Unavailable>;
@@ -27,7 +27,7 @@ pub(crate) type Environment = std::result::Result<Vec<(String, String)>, Unavail
 const CONNECTION: [&str; 4] = ["GCLUSTER_SERVER", "GCLUSTER_TOKEN", "GCLUSTER_CA", "GCLUSTER_KUBECONFIG"];
 
 /// With what the programs of an agent reach the master.
-pub(super) fn access(ctx: &Context, agent: &Agent) -> Vec<(String, String)> {
+pub(crate) fn access(ctx: &Context, agent: &Agent) -> Vec<(String, String)> {
     let (namespace, uid) = (agent.namespace().unwrap_or_default(), agent.uid().unwrap_or_default());
     let mut access = ctx.access(&namespace, &agent.name_any(), &uid);
     let mut own = agent.spec.backend.iter().flat_map(|backend| &backend.env);
@@ -42,7 +42,7 @@ pub(super) fn access(ctx: &Context, agent: &Agent) -> Vec<(String, String)> {
 ///
 /// # Errors
 /// When the API cannot be asked.
-pub(super) async fn resolve(client: &Client, agent: &Agent) -> Result<Environment> {
+pub(crate) async fn resolve(client: &Client, agent: &Agent) -> Result<Environment> {
     let namespace = agent.namespace().unwrap_or_default();
     values(client, &namespace, agent.spec.backend.as_ref().map_or(&[], |backend| &backend.env)).await
 }
