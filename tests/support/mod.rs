@@ -9,5 +9,6 @@ pub(crate) mod kube;
 pub(crate) mod kubectl;
 pub(crate) mod master;
 pub(crate) mod processes;
+pub(crate) mod repo;
 pub(crate) mod skip;
 pub(crate) mod wait;
