@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::OpenError;
 
@@ -26,17 +26,27 @@ pub(super) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
+/// How long a lock may outlive a master that was killed: a child that it was just starting has a copy of the lock until
+/// it becomes another program.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Takes the directory for this process. The lock ends with the returned file, at the latest with the
 /// process, however that ends.
 pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("state.lock");
     let file = private_file(&path).map_err(|error| io_error("open", &path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(OpenError::Locked { directory: directory.to_owned(), lock: path })
+    let asked = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::Locked { directory: directory.to_owned(), lock: path });
+            }
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", &path, &error)),
         }
-        Err(TryLockError::Error(error)) => Err(io_error("lock", &path, &error)),
     }
 }
 
