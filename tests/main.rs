@@ -48,6 +48,7 @@ mod steer;
 mod supervision;
 mod support;
 mod sync;
+mod ticket_claude;
 mod ticket_flow;
 mod ticket_team;
 mod tickets;

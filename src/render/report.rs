@@ -149,8 +149,14 @@ impl Report {
         let from = self.from.map(|from| format!(" since {}", minute(from))).unwrap_or_default();
         let _ = writeln!(out, "{all} tickets came to their end{from}");
         let _ = writeln!(out, "{merged} merged, {failed} failed, {cancelled} cancelled");
+        let seconds = self.from.map_or(0.0, |from| (self.to.as_second() - from.as_second()) as f64);
         let (hour, day) = (self.merged_per_hour, self.merged_per_hour * 24.0);
-        let _ = writeln!(out, "\nThroughput: {hour:.1} merged an hour, {day:.0} a day at this pace");
+        // Of less than an hour nothing can be said about a day.
+        let pace = match seconds < 3_600.0 {
+            true => format!("{merged} merged in {}", age::seconds(seconds)),
+            false => format!("{hour:.1} merged an hour, {day:.0} a day at this pace"),
+        };
+        let _ = writeln!(out, "\nThroughput: {pace}");
         let most = self.throughput.iter().map(|slice| slice.merged).max().unwrap_or(0);
         for slice in &self.throughput {
             let line = format!(
@@ -215,7 +221,10 @@ fn bar(value: f64, most: f64) -> String {
 fn throughput(merged: &[&Record], from: Timestamp, to: Timestamp) -> Vec<Slice> {
     let (first, last) = (from.as_second(), to.as_second());
     let fits = |step: &&i64| last.div_euclid(**step) - first.div_euclid(**step) < LINES;
-    let step = STEPS.iter().find(fits).or(STEPS.last()).copied().unwrap_or(1);
+    let longest = STEPS.last().copied().unwrap_or(1);
+    // Beyond all of them a whole number of the longest.
+    let longer = || ((last - first) / (LINES - 1) / longest + 1) * longest;
+    let step = STEPS.iter().find(fits).copied().unwrap_or_else(longer);
     let count = |begin: i64| {
         let within = |record: &&&Record| {
             record.finished.is_some_and(|at| (begin..begin + step).contains(&at.as_second()))
