@@ -8,11 +8,11 @@ const DEFINITION: &str = r#"
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata:
-  name: reviews.example.com
+  name: critiques.example.com
 spec:
   group: example.com
   scope: Namespaced
-  names: {plural: reviews, kind: Review, shortNames: [rv]}
+  names: {plural: critiques, kind: Critique, shortNames: [crq]}
   versions:
   - name: v1
     served: true
@@ -29,13 +29,13 @@ spec:
     - {name: Text, type: string, jsonPath: .spec.text}
 "#;
 
-fn review(name: &str, owner: Option<(&str, &str)>) -> String {
+fn critique(name: &str, owner: Option<(&str, &str)>) -> String {
     let owners = owner.map_or(String::new(), |(name, uid)| {
         format!(
-            "\n  ownerReferences:\n  - {{apiVersion: example.com/v1, kind: Review, name: {name}, uid: {uid}}}"
+            "\n  ownerReferences:\n  - {{apiVersion: example.com/v1, kind: Critique, name: {name}, uid: {uid}}}"
         )
     });
-    format!("apiVersion: example.com/v1\nkind: Review\nmetadata:\n  name: {name}{owners}\nspec: {{}}\n")
+    format!("apiVersion: example.com/v1\nkind: Critique\nmetadata:\n  name: {name}{owners}\nspec: {{}}\n")
 }
 
 #[test]
@@ -43,33 +43,35 @@ fn a_kind_of_a_user_is_applied_listed_collected_and_removed() {
     let sandbox = Sandbox::new();
     let mut master = Master::start(&sandbox);
     sandbox.write("definition.yaml", DEFINITION);
-    sandbox.write("parent.yaml", &review("parent", None));
+    sandbox.write("parent.yaml", &critique("parent", None));
     sandbox.run(["apply", "-f", "definition.yaml"]).ok();
     sandbox.run(["apply", "-f", "parent.yaml"]).ok();
-    let parent = object(&sandbox, "rv", "parent").unwrap();
+    let parent = object(&sandbox, "crq", "parent").unwrap();
     assert_eq!(parent["spec"]["text"], "fine");
-    let table = sandbox.run(["get", "reviews"]).ok().stdout;
+    let table = sandbox.run(["get", "critiques"]).ok().stdout;
     assert!(table.lines().next().unwrap().contains("TEXT") && table.contains("fine"), "{table}");
-    assert!(sandbox.run(["describe", "review", "parent"]).ok().stdout.contains("parent"));
+    assert!(sandbox.run(["describe", "critique", "parent"]).ok().stdout.contains("parent"));
 
     let uid = parent["metadata"]["uid"].as_str().unwrap();
-    sandbox.write("child.yaml", &review("child", Some(("parent", uid))));
+    sandbox.write("child.yaml", &critique("child", Some(("parent", uid))));
     sandbox.run(["apply", "-f", "child.yaml"]).ok();
-    sandbox.write("orphan.yaml", &review("orphan", Some(("parent", "another-uid"))));
+    sandbox.write("orphan.yaml", &critique("orphan", Some(("parent", "another-uid"))));
     sandbox.run(["apply", "-f", "orphan.yaml"]).ok();
-    wait("the object of a gone owner to go", || object(&sandbox, "review", "orphan").is_none().then_some(()));
-    sandbox.run(["delete", "review", "parent"]).ok();
-    wait("the owned object to go", || object(&sandbox, "review", "child").is_none().then_some(()));
+    wait("the object of a gone owner to go", || {
+        object(&sandbox, "critique", "orphan").is_none().then_some(())
+    });
+    sandbox.run(["delete", "critique", "parent"]).ok();
+    wait("the owned object to go", || object(&sandbox, "critique", "child").is_none().then_some(()));
 
     sandbox.run(["apply", "-f", "parent.yaml"]).ok();
     master.kill();
     drop(master);
     let _master = Master::start(&sandbox);
-    assert_eq!(objects(&sandbox, "reviews").len(), 1, "a restart forgets nothing");
-    sandbox.run(["delete", "crd", "reviews.example.com"]).ok();
-    wait("the definition to go", || object(&sandbox, "crd", "reviews.example.com").is_none().then_some(()));
-    let gone = sandbox.run(["get", "reviews"]);
-    assert!(gone.code != 0 && gone.stderr.contains("reviews"), "{gone:?}");
+    assert_eq!(objects(&sandbox, "critiques").len(), 1, "a restart forgets nothing");
+    sandbox.run(["delete", "crd", "critiques.example.com"]).ok();
+    wait("the definition to go", || object(&sandbox, "crd", "critiques.example.com").is_none().then_some(()));
+    let gone = sandbox.run(["get", "critiques"]);
+    assert!(gone.code != 0 && gone.stderr.contains("critiques"), "{gone:?}");
 }
 
 #[test]
@@ -78,15 +80,15 @@ fn a_namespace_takes_the_objects_of_every_kind_along() {
     let _master = Master::start(&sandbox);
     sandbox.write("definition.yaml", DEFINITION);
     sandbox.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: trial}\n");
-    sandbox.write("review.yaml", &review("a", None));
+    sandbox.write("critique.yaml", &critique("a", None));
     sandbox.write("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {b: c}\n");
     sandbox.run(["apply", "-f", "definition.yaml"]).ok();
     sandbox.run(["apply", "-f", "namespace.yaml"]).ok();
-    sandbox.run(["-n", "trial", "apply", "-f", "review.yaml", "-f", "map.yaml"]).ok();
+    sandbox.run(["-n", "trial", "apply", "-f", "critique.yaml", "-f", "map.yaml"]).ok();
     sandbox.run(["delete", "namespace", "trial"]).ok();
     wait("the namespace to go", || object(&sandbox, "namespace", "trial").is_none().then_some(()));
     sandbox.run(["apply", "-f", "namespace.yaml"]).ok();
-    let left = sandbox.run(["-n", "trial", "get", "reviews,configmaps", "-o", "name"]);
+    let left = sandbox.run(["-n", "trial", "get", "critiques,configmaps", "-o", "name"]);
     assert_eq!(left.stdout, "");
 }
 

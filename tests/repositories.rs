@@ -162,7 +162,7 @@ fn init_prepares_a_repository_that_apply_takes_as_it_is() {
     let repository = ready(&sandbox, "app");
     let top = std::fs::canonicalize(checkout.path()).expect("path");
     assert_eq!(repository["spec"]["path"].as_str(), top.to_str());
-    assert!(object(&sandbox, "workerpool", "workers").is_some());
+    assert!(object(&sandbox, "workerpool", "app-workers").is_some());
     // Without a path: where one is.
     sandbox.write(
         "none.yaml",
