@@ -4,7 +4,7 @@
 //! get lost after they took effect.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(crate) struct FakeApi {
 
 #[derive(Default)]
 struct State {
+    /// Which of all such APIs.
+    number: String,
     revision: u64,
     objects: BTreeMap<Id, Value>,
     log: Vec<(u64, &'static str, Id, Value)>,
@@ -62,7 +64,11 @@ impl Life {
 
 impl FakeApi {
     pub(crate) fn new() -> Self {
-        Self { state: Arc::default(), revision: Arc::new(watch::Sender::new(0)), chaos: Arc::default() }
+        // Processes are found by the uid of their object, those of all tests that run at the same time alike.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let state = Arc::new(Mutex::new(State { number, ..State::default() }));
+        Self { state, revision: Arc::new(watch::Sender::new(0)), chaos: Arc::default() }
     }
 
     pub(crate) fn chaotic(self) -> Self {
@@ -315,7 +321,7 @@ impl State {
     fn create(&mut self, id: Id, mut object: Value) -> Value {
         object["metadata"]["name"] = json!(id.2);
         object["metadata"]["namespace"] = json!(id.1);
-        object["metadata"]["uid"] = json!(format!("uid-{}", self.revision + 1));
+        object["metadata"]["uid"] = json!(format!("uid-{}-{}", self.number, self.revision + 1));
         object["metadata"]["generation"] = json!(1);
         object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
         self.put("ADDED", id, object)

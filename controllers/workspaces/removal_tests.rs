@@ -152,8 +152,15 @@ async fn a_master_that_ends_at_any_moment_of_a_removal_loses_nothing() {
         stage.start();
         let salvage = gone(&stage).await;
         assert_eq!(
-            salvage["spec"]["holds"], "1 commit, 2 files, 1 path that git cannot hold",
-            "after {delay} ms"
+            salvage["spec"]["holds"],
+            "1 commit, 2 files, 1 path that git cannot hold",
+            "after {delay} ms: {:#?}",
+            stage
+                .api
+                .all("events")
+                .iter()
+                .map(|e| format!("{} {}", e["reason"], e["note"]))
+                .collect::<Vec<_>>()
         );
         stage.workspace(json!({"restoreFrom": salvage["metadata"]["name"]}));
         tokio::time::sleep(std::time::Duration::from_millis(delay)).await;

@@ -4,8 +4,8 @@
 //! deleted ─▶ nobody works in it ─▶ teardown ─▶ snapshot ─▶ Salvage, durable ─▶ folder renamed ─▶ folder, record, branch gone
 //! ```
 //!
-//! The renamed folder is the sign that everything is kept: until then a snapshot is taken anew at each try, from then on
-//! never again.
+//! The renamed folder is the sign that everything is kept, and once it is gone, the Salvage: until then a snapshot is taken
+//! anew at each try, from then on never again, or it would be one of what is left.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Shared {
         }
         let uid = workspace.uid().unwrap_or_default();
         let mut kept = None;
-        if !place.removing().exists() {
+        if !self.is_kept(workspace, place).await? {
             if let Some(agent) = self.agent_at_work(workspace, place).await? {
                 let why = format!("it is deleted, and waits for the agent {agent}, which works in it");
                 self.leaving(workspace, "AgentAtWork", &why).await?;
@@ -69,6 +69,21 @@ impl Shared {
         self.finish(workspace, place, sources, kept).await?;
         self.release(workspace).await?;
         Ok(Action::await_change())
+    }
+
+    /// Whether all of it is kept, so that it can go or has gone already.
+    async fn is_kept(&self, workspace: &Workspace, place: &Place) -> Result<bool> {
+        if place.removing().exists() {
+            return Ok(true);
+        }
+        if place.folder().exists() {
+            return Ok(false);
+        }
+        let namespace = workspace.namespace().unwrap_or_default();
+        let api = Api::<Salvage>::namespaced(self.ctx.client.clone(), &namespace);
+        let name = salvage_name(workspace, "");
+        let salvage = api.get_opt(&name).await.map_err(Error::api(format!("read Salvage {name}")))?;
+        Ok(salvage.is_some_and(|salvage| salvage.spec.uid == workspace.uid()))
     }
 
     async fn leaving(&self, workspace: &Workspace, reason: &str, why: &str) -> Result<()> {
