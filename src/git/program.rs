@@ -1,17 +1,21 @@
-//! One run of git: cleaned of the user's environment, with a time limit, killed when nobody waits for it.
+//! One run of git: cleaned of the user's environment, with a time limit, ended when nobody waits for it.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::{Error, Result};
 
 /// How long git may take where nothing else is said.
 const LIMIT: Duration = Duration::from_secs(120);
+/// How long it may take to end when it is asked to, before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
 /// How much of its complaints is quoted.
 const QUOTED: usize = 2_000;
 
@@ -129,6 +133,7 @@ impl Git {
             std::io::ErrorKind::NotFound => Error::Missing(error),
             _ => io(error),
         })?;
+        let unfinished = Unfinished::of(&child);
         let stdin = child.stdin.take();
         let feed = async {
             if let (Some(mut stdin), Some(input)) = (stdin, input) {
@@ -139,7 +144,10 @@ impl Git {
         let ended =
             tokio::time::timeout(self.limit, async { tokio::join!(child.wait_with_output(), feed).0 });
         let output = match ended.await {
-            Ok(output) => output.map_err(io)?,
+            Ok(output) => {
+                unfinished.has_ended();
+                output.map_err(io)?
+            }
             Err(_) => {
                 let seconds = self.limit.as_secs();
                 return Err(Error::TimedOut { command: command(), directory: directory(), seconds });
@@ -172,7 +180,7 @@ impl Git {
             .stdin(if fed { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .kill_on_drop(false);
         command
     }
 
@@ -183,6 +191,36 @@ impl Git {
             said => said.to_owned(),
         };
         Error::Failed { command: words(args), directory: self.directory.clone(), code, said }
+    }
+}
+
+/// A git that nobody waits for any more is asked to end, so that it takes its lock files with it: a killed one would
+/// leave them, and refs could not be moved again.
+struct Unfinished(Option<OwnedFd>);
+
+impl Unfinished {
+    fn of(child: &Child) -> Unfinished {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        // The descriptor is of this process alone, whoever has its id later.
+        Unfinished(pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()))
+    }
+
+    fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Some(git) = self.0.take() else { return };
+        // It may have ended by itself meanwhile.
+        let _ = pidfd_send_signal(&git, Signal::TERM);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(GRACE).await;
+                let _ = pidfd_send_signal(&git, Signal::KILL);
+            });
+        }
     }
 }
 
