@@ -50,7 +50,7 @@ pub async fn has_commit(repository: &Path, commit: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_bare::Scratch;
+    use crate::scratch::Scratch;
 
     #[tokio::test]
     async fn a_checkout_is_clean_and_changes_nothing_of_where_it_comes_from() {

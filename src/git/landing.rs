@@ -162,7 +162,7 @@ impl Transaction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_bare::Scratch;
+    use crate::scratch::Scratch;
 
     async fn two() -> (Scratch, String, String) {
         let scratch = Scratch::new().await;

@@ -30,8 +30,6 @@ mod source;
 pub mod sync;
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod testing_bare;
 mod version;
 pub mod worktree;
 

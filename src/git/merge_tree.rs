@@ -121,7 +121,7 @@ fn hunks(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_bare::Scratch;
+    use crate::scratch::Scratch;
 
     #[tokio::test]
     async fn two_branches_go_together_or_say_where_they_do_not() {

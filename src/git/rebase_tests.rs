@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::{Rebased, Shape, rebase};
 use crate::MergeTree;
 use crate::merge_tree::merge_tree;
-use crate::testing_bare::Scratch;
+use crate::scratch::Scratch;
 
 async fn done(scratch: &Scratch, onto: &str, tip: &str) -> (String, usize) {
     match rebase(&scratch.git(), onto, tip, "Do the thing", Shape::Each).await.unwrap() {
