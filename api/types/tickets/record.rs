@@ -11,7 +11,6 @@
 //! versions read too.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
@@ -159,15 +158,10 @@ impl Record {
 
     /// The row with its line end.
     pub fn line(&self) -> String {
-        let mut out = String::new();
-        for (n, column) in HEADER.split(',').enumerate() {
-            if n > 0 {
-                out.push(',');
-            }
-            quote_into(&mut out, &self.value(column));
-        }
-        out.push_str("\r\n");
-        out
+        let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+        // Neither a write into memory nor a row on its own can fail.
+        let _ = writer.write_record(HEADER.split(',').map(|column| self.value(column)));
+        writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
     fn value(&self, column: &str) -> String {
@@ -212,20 +206,19 @@ impl Record {
 /// # Errors
 /// When its first line does not name the columns `uid` and `finished`.
 pub fn read(text: &str) -> Result<Vec<Record>, String> {
-    let mut rows = rows(text).into_iter();
-    let header = rows.next().unwrap_or_default();
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| error.to_string())?.clone();
     for needed in ["uid", "finished"] {
         if !header.iter().any(|column| column == needed) {
             return Err(format!("its first line names no column {needed}"));
         }
     }
-    let same_length = |row: &Vec<String>| row.len() == header.len();
-    Ok(rows.filter(same_length).map(|row| record(header.iter().zip(row).collect())).collect())
+    let rows = reader.records().filter_map(Result::ok).filter(|row| row.len() == header.len());
+    Ok(rows.map(|row| record(&header.iter().zip(&row).collect())).collect())
 }
 
-fn record(cells: BTreeMap<&String, String>) -> Record {
-    let cells: BTreeMap<&str, String> = cells.into_iter().map(|(name, cell)| (name.as_str(), cell)).collect();
-    let text = |name: &str| cells.get(name).cloned().unwrap_or_default();
+fn record(cells: &BTreeMap<&str, &str>) -> Record {
+    let text = |name: &str| cells.get(name).copied().unwrap_or_default().to_owned();
     let number = |name: &str| text(name).parse::<i64>().ok();
     let decimal = |name: &str| text(name).parse::<f64>().ok().filter(|number| number.is_finite());
     let at = |name: &str| text(name).parse::<Timestamp>().ok();
@@ -263,42 +256,6 @@ fn record(cells: BTreeMap<&String, String>) -> Record {
         files: number("files").unwrap_or_default(),
         insertions: number("insertions").unwrap_or_default(),
         deletions: number("deletions").unwrap_or_default(),
-    }
-}
-
-/// The cells of every row. A quote that is not closed ends with the text.
-fn rows(text: &str) -> Vec<Vec<String>> {
-    let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let mut quoted = false;
-    let mut chars = text.trim_start_matches('\u{feff}').chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                cell.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => row.push(std::mem::take(&mut cell)),
-            '\r' if !quoted && chars.peek() == Some(&'\n') => {}
-            '\n' if !quoted => {
-                row.push(std::mem::take(&mut cell));
-                rows.push(std::mem::take(&mut row));
-            }
-            other => cell.push(other),
-        }
-    }
-    if !row.is_empty() || !cell.is_empty() {
-        row.push(cell);
-        rows.push(row);
-    }
-    rows.retain(|row| row.len() > 1 || row.iter().any(|cell| !cell.is_empty()));
-    rows
-}
-
-fn quote_into(out: &mut String, text: &str) {
-    match text.contains([',', '"', '\r', '\n']) {
-        true => drop(write!(out, "\"{}\"", text.replace('"', "\"\""))),
-        false => out.push_str(text),
     }
 }
 
