@@ -21,21 +21,23 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
     let checks = Checks::new(ctx.clone());
     let workspaces = Workspaces::new(ctx.clone());
     let limit = ctx.config.shutdown_grace + RECORDING;
+    let pulse = ctx.pulse.clone();
     let loops = async {
         tokio::join!(
-            agents.follow(),
-            revision::run(ctx.clone(), &agents, iterations.clone()),
-            executor.run(),
-            collector::run(ctx.clone(), &agents, iterations, messages),
-            tickets::run(ctx.clone()),
-            workspaces.run(),
-            checks.run(),
-            repositories::run(ctx.clone()),
-            crate::backlog::run(ctx.clone()),
-            crate::reviews::run(ctx.clone()),
-            crate::merges::run(ctx.clone()),
-            crate::forecast::run(ctx.clone()),
-            crate::metrics::run(ctx.clone()),
+            pulse.turns(),
+            pulse.keep("agents", agents.follow()),
+            pulse.keep("revision", revision::run(ctx.clone(), &agents, iterations.clone())),
+            pulse.keep("executor", executor.run()),
+            pulse.keep("collector", collector::run(ctx.clone(), &agents, iterations, messages)),
+            pulse.keep("tickets", tickets::run(ctx.clone())),
+            pulse.keep("workspaces", workspaces.run()),
+            pulse.keep("checks", checks.run()),
+            pulse.keep("repositories", repositories::run(ctx.clone())),
+            pulse.keep("backlog", crate::backlog::run(ctx.clone())),
+            pulse.keep("reviews", crate::reviews::run(ctx.clone())),
+            pulse.keep("merges", crate::merges::run(ctx.clone())),
+            pulse.keep("forecast", crate::forecast::run(ctx.clone())),
+            pulse.keep("metrics", crate::metrics::run(ctx.clone())),
         );
     };
     tokio::select! {

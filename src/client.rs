@@ -204,6 +204,12 @@ impl Connection {
         Ok(Lines { reader: Box::pin(reader) })
     }
 
+    /// Asks whether the master does its work; a failure says why it does not.
+    pub async fn ready(&self) -> Result {
+        let request = build(Method::GET, "/readyz", "*/*", None)?;
+        self.client.request_text(request).await.map(drop).map_err(|error| self.failure(error))
+    }
+
     /// True when a master answers at the address; an answer that refuses the token counts too.
     pub async fn answers(&self) -> bool {
         match self.get("/version", JSON).await {

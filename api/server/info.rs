@@ -21,7 +21,7 @@ pub(crate) enum Page {
     Version,
     /// Alive: `/healthz`, `/livez`.
     Live,
-    /// Alive, and the disk takes writes: `/readyz`.
+    /// Alive, the disk takes writes, and no loop is stuck: `/readyz`.
     Ready,
     Metrics,
     TicketRows,
@@ -131,13 +131,15 @@ pub(crate) async fn answer(
         Page::Version => version(api.version()),
         Page::Live => return Ok(text("ok", "text/plain; charset=utf-8")),
         Page::Ready => {
-            return match api.store().healthy() {
-                Ok(()) => Ok(text("ok", "text/plain; charset=utf-8")),
+            let stuck = api.metrics().more().and_then(|more| more.stuck());
+            return match (api.store().healthy(), stuck) {
+                (Ok(()), None) => Ok(text("ok", "text/plain; charset=utf-8")),
+                (Ok(()), Some(stuck)) => Err(ApiError::unavailable(stuck)),
                 // Without a token the reason, which may hold a path, is nobody's business.
-                Err(_) if *identity == Identity::Anonymous => {
+                (Err(_), _) if *identity == Identity::Anonymous => {
                     Err(ApiError::unavailable("the disk refuses writes"))
                 }
-                Err(reason) => Err(ApiError::unavailable(format!("the disk refuses writes: {reason}"))),
+                (Err(reason), _) => Err(ApiError::unavailable(format!("the disk refuses writes: {reason}"))),
             };
         }
         Page::Metrics => {

@@ -98,6 +98,7 @@ impl Checks {
                     due = Some(due.map_or(soon, |due| due.min(soon)));
                 }
                 () = look => {
+                    let _beat = self.ctx.pulse.begin("checks");
                     due = None;
                     if !(checks.is_ready() && repositories.is_ready()) {
                         continue;

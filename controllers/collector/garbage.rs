@@ -43,6 +43,7 @@ pub(super) async fn run(ctx: Context) {
             }
             Some((kind, event)) = events.next() => collector.take(kind, event, &mut listings, &mut dirty),
             () = tokio::time::sleep_until(retry), if !dirty.is_empty() && collector.all_listed() => {
+                let _beat = ctx.pulse.begin("collector");
                 dirty = collector.act(std::mem::take(&mut dirty)).await;
                 if !dirty.is_empty() {
                     retry = tokio::time::Instant::now() + jittered(RETRY);

@@ -38,7 +38,8 @@ pub(crate) async fn run(
 ) {
     let collecting = async {
         if !is_kubernetes(&ctx.client).await {
-            tokio::join!(garbage::run(ctx.clone()), namespaces::run(ctx.clone()));
+            let (garbage, namespaces) = (garbage::run(ctx.clone()), namespaces::run(ctx.clone()));
+            tokio::join!(ctx.pulse.keep("garbage", garbage), ctx.pulse.keep("namespaces", namespaces));
         }
     };
     tokio::join!(collecting, retention::run(ctx.clone(), agents, iterations, messages));

@@ -173,7 +173,9 @@ impl Executor {
             })
         });
         let stale = super::stale::clear(ctx.config.runs_dir.clone(), self.shared.iterations.clone());
-        tokio::join!(reconciling, post.run(), stale, desk.run(&self.shared.ctx));
+        let (post, desk) =
+            (ctx.pulse.keep("messages", post.run()), ctx.pulse.keep("credentials", desk.run(&ctx)));
+        tokio::join!(reconciling, post, stale, desk);
     }
 
     /// Ends every iteration that runs and waits until all is recorded, at most `limit`.

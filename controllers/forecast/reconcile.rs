@@ -53,6 +53,7 @@ pub async fn run(ctx: Context) {
                 repositories.take(event);
             }
             () = look => {
+                let _beat = ctx.pulse.begin("forecast");
                 due = None;
                 if !(tickets.is_ready() && workspaces.is_ready() && repositories.is_ready()) {
                     continue;

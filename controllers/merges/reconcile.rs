@@ -26,6 +26,9 @@ const SETTLE: Duration = Duration::from_millis(10);
 /// How soon what failed is tried again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(30));
 
+/// Longer than any step of a merge may take: git's commands have limits of their own.
+const STEP: Duration = Duration::from_secs(3_600);
+
 /// What a task answers: the uid of its merge, the object as it was written last, and whether it came to an end.
 type Done = (String, Option<Merge>, std::result::Result<(), Stuck>);
 
@@ -73,6 +76,7 @@ pub async fn run(ctx: Context) {
                 }
             }
             () = look => {
+                let _beat = ctx.pulse.begin("merges");
                 due = None;
                 if !(merges.is_ready() && checks.is_ready() && repositories.is_ready()) {
                     continue;
@@ -151,6 +155,7 @@ async fn go(work: Work, events: &Events) -> (Option<Merge>, std::result::Result<
     let mut merge = work.merge.clone();
     loop {
         let now = status(&merge);
+        let _beat = work.ctx.pulse.begin_within("merges", STEP);
         let next = match work.advance(&now).await {
             Ok(Some(next)) => next,
             Ok(None) => return (Some(merge), Ok(())),

@@ -57,6 +57,8 @@ const FIELDS: &[&str] = &[
 const LOOK: Duration = Duration::from_secs(15);
 /// How often one is that has a problem which can be mended on this machine.
 const LOOK_AGAIN: Duration = Duration::from_secs(4);
+/// Longer than one reconcile may take: to fetch a large repository is given half an hour.
+const RECONCILE: Duration = Duration::from_secs(7_200);
 /// Events that come in one breath are one look.
 const SETTLE: Duration = Duration::from_millis(30);
 
@@ -118,6 +120,7 @@ pub async fn run(ctx: Context) {
         move |repository: Arc<Repository>, shared: Arc<Shared>| {
             let reset = reset.clone();
             Box::pin(async move {
+                let _beat = shared.ctx.pulse.begin_within("repositories", RECONCILE);
                 let action = reconcile(&shared, &repository).await?;
                 reset.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(&repository));
                 Ok::<Action, Error>(action)

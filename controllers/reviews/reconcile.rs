@@ -42,6 +42,8 @@ const FIELDS: &[&str] = &[
 ];
 /// How much of a change a reviewer is given as text, in bytes. The rest is named.
 const DIFF: usize = 200 << 10;
+/// Longer than one look may take: git's commands have limits of their own.
+const LOOK: Duration = Duration::from_secs(1_800);
 /// How soon a git that failed is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Marks git as ours, for the hooks of the hub.
@@ -94,6 +96,7 @@ async fn reconcile(seen: Arc<Review>, shared: Arc<(Context, Events)>) -> Result<
     if seen.status.as_ref().is_some_and(|status| status.finished_at.is_some()) {
         return Ok(Action::await_change());
     }
+    let _beat = ctx.pulse.begin_within("reviews", LOOK);
     let name = seen.name_any();
     let namespace = seen.namespace().unwrap_or_default();
     let reviews = Api::<Review>::namespaced(ctx.client.clone(), &namespace);

@@ -21,6 +21,7 @@ use super::changes;
 use super::draft::{APPROVED, Draft, NEEDS_HUMAN};
 use super::names;
 use super::snapshot::{Place, Snapshot, Standing, is_of, standing};
+use super::worker::needs_worker;
 
 /// How often work may begin again where the pool does not say.
 const MAX_ATTEMPTS: i32 = 3;
@@ -34,6 +35,8 @@ pub(super) struct Scene<'a> {
     pub(super) name: String,
     /// Its pool; what is left of it when it was deleted meanwhile.
     pub(super) pool: WorkerPoolSpec,
+    /// It had a pool, and that was deleted.
+    is_orphan: bool,
 }
 
 impl<'a> Scene<'a> {
@@ -41,15 +44,18 @@ impl<'a> Scene<'a> {
         let name = ticket.name_any();
         let known = status.pool.as_ref().and_then(|pool| seen.pools.get(pool));
         let pool = known.map(|pool| pool.spec.clone()).unwrap_or_else(|| remembered(seen, status, &name));
-        Self { seen, ticket, name, pool }
+        let is_orphan = status.pool.is_some() && known.is_none();
+        Self { seen, ticket, name, pool, is_orphan }
     }
 
     fn is_held(&self) -> bool {
         self.ticket.spec.state == TicketState::Held
     }
 
+    /// Who reviews. Nobody knows what a pool asked for that is gone: a person decides, rather than fewer than it wanted.
     pub(super) fn review_policy(&self) -> ReviewPolicy {
-        self.pool.review.clone().unwrap_or_default()
+        let policy = self.pool.review.clone().unwrap_or_default();
+        if self.is_orphan { ReviewPolicy { by: Reviewer::Human, ..policy } } else { policy }
     }
 
     pub(super) fn merge(&self, name: Option<&str>) -> Option<&'a Merge> {
@@ -88,11 +94,11 @@ pub(super) fn advance(scene: &Scene<'_>, draft: &mut Draft, answers: &mut BTreeS
 
 fn held(scene: &Scene<'_>, draft: &mut Draft) -> bool {
     if scene.is_held() {
-        let worker = draft.status.worker.unwrap_or_default();
-        draft.say(
-            "Held",
-            format!("spec.state is Held; it keeps worker {worker}, and Open lets it go on where it is"),
-        );
+        let worker = match scene.seen.busy_workers(&scene.name).next() {
+            Some(busy) => format!("its worker {} comes to rest", busy.name_any()),
+            None => "its worker takes other tickets, its workspace and locks stay".to_owned(),
+        };
+        draft.say("Held", format!("spec.state is Held: {worker}; Open lets it go on where it is"));
     }
     scene.is_held()
 }
@@ -100,8 +106,9 @@ fn held(scene: &Scene<'_>, draft: &mut Draft) -> bool {
 fn working(scene: &Scene<'_>, draft: &mut Draft, answers: &mut BTreeSet<String>) {
     let agent = draft.status.agent.clone().unwrap_or_default();
     let present = scene.seen.agents.get(&agent).filter(|agent| is_of(&agent.metadata, scene.ticket));
+    let parked = needs_worker(scene.seen, scene.ticket, &draft.status);
     let workspace = match scene.seen.place(scene.ticket) {
-        Place::Ready(workspace) => workspace,
+        Place::Ready(workspace) if !parked => workspace,
         _ if held(scene, draft) => return,
         Place::Broken(workspace) => {
             let why = workspace.status.as_ref().and_then(|status| status.message.clone()).unwrap_or_default();
@@ -122,6 +129,9 @@ fn working(scene: &Scene<'_>, draft: &mut Draft, answers: &mut BTreeSet<String>)
                 None,
             );
         }
+        // The queue tells what it waits for.
+        _ if parked => return,
+        Place::Ready(workspace) => workspace,
         Place::Leaving => {
             return draft.say("Preparing", "the workspace of an earlier ticket of this name goes first");
         }
@@ -239,7 +249,7 @@ fn tested(scene: &Scene<'_>, draft: &mut Draft) {
         }
         Reviewer::Human => {
             draft.status.review = None;
-            draft.enter(TicketPhase::Reviewing, NEEDS_HUMAN, asks_human(scene, "its checks passed"));
+            draft.enter(TicketPhase::Reviewing, NEEDS_HUMAN, asks_human(scene, passed(scene)));
         }
         Reviewer::Agent | Reviewer::Both => {
             draft.status.review_rounds += 1;
@@ -251,6 +261,14 @@ fn tested(scene: &Scene<'_>, draft: &mut Draft) {
                 format!("its checks passed; reading {reading} of it begins"),
             );
         }
+    }
+}
+
+/// Why a person decides where no reader is asked.
+fn passed(scene: &Scene<'_>) -> &'static str {
+    match scene.is_orphan {
+        true => "its checks passed, and its pool, which said who reviews, is gone",
+        false => "its checks passed",
     }
 }
 
@@ -270,7 +288,7 @@ fn reviewing(scene: &Scene<'_>, draft: &mut Draft) {
         return draft.enter(TicketPhase::Approved, "Approved", "a person approved it");
     }
     let Some(name) = draft.status.review.clone() else {
-        return draft.say(NEEDS_HUMAN, asks_human(scene, "its checks passed"));
+        return draft.say(NEEDS_HUMAN, asks_human(scene, passed(scene)));
     };
     let review = scene.seen.reviews.get(&name).filter(|review| is_of(&review.metadata, scene.ticket));
     let Some(review) = review else {
@@ -283,7 +301,9 @@ fn reviewing(scene: &Scene<'_>, draft: &mut Draft) {
             let told = status.message.unwrap_or_else(|| "a reviewer reads it".to_owned());
             draft.say("Reviewing", format!("reading {reading}: {told}"));
         }
-        (ReviewPhase::Done, Some(Verdict::Approved)) if scene.review_policy().by == Reviewer::Both => {
+        (ReviewPhase::Done, Some(Verdict::Approved))
+            if matches!(scene.review_policy().by, Reviewer::Both | Reviewer::Human) =>
+        {
             draft.say(
                 NEEDS_HUMAN,
                 asks_human(scene, &format!("its reviewer has nothing against it ({name})")),

@@ -26,6 +26,7 @@ mod usage;
 mod wants;
 mod watch;
 mod wishes;
+mod worker;
 
 #[cfg(test)]
 mod tests;

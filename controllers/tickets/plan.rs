@@ -23,6 +23,7 @@ use super::snapshot::{Snapshot, phase};
 use super::usage;
 use super::wants::{Action, wants};
 use super::wishes::{carry_out, wish};
+use super::worker::{give_back, has_worker, needs_worker, resume};
 
 /// What to do about one ticket.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +66,7 @@ pub fn plan(seen: &Snapshot) -> Plan {
         if !carry_out(&scene, &mut draft) {
             advance(&scene, &mut draft, &mut plan.answers);
         }
+        give_back(&scene, &mut draft);
         keep_locks(seen, ticket, &mut draft);
         drafts.insert(name, draft);
     }
@@ -91,12 +93,6 @@ pub fn plan(seen: &Snapshot) -> Plan {
     plan
 }
 
-/// True for the phases in which a worker is kept for a ticket.
-pub(super) fn has_worker(phase: TicketPhase) -> bool {
-    use TicketPhase::{Approved, Checking, Reviewing, Working};
-    matches!(phase, Working | Checking | Reviewing | Approved)
-}
-
 /// Who has which worker and which lock: by what is written, by what is about to be, and by what still runs.
 fn occupy(seen: &Snapshot, drafts: &BTreeMap<&str, Draft>, slots: &mut Slots, holders: &mut Holders) {
     for (name, ticket) in &seen.tickets {
@@ -104,7 +100,7 @@ fn occupy(seen: &Snapshot, drafts: &BTreeMap<&str, Draft>, slots: &mut Slots, ho
         let next = drafts.get(name.as_str()).map(|draft| draft.status.clone()).unwrap_or_default();
         let runs = seen.busy_workers(name).next().is_some();
         for status in [&written, &next] {
-            if has_worker(status.phase) || runs {
+            if has_worker(status) || runs {
                 slots.take(status, name);
             }
         }
@@ -131,7 +127,9 @@ fn queue_up<'a>(
         let Some(ticket) = seen.tickets.get(*name) else { continue };
         // What is wanted of it comes first; and what was let go in this breath is taken in the next.
         let is_new = draft.status.phase != phase(ticket) && draft.status.phase == TicketPhase::Ready;
-        if queue::is_free(ticket, &draft.status) && wish(ticket, &draft.status).is_none() && !is_new {
+        let wants_one =
+            queue::is_free(ticket, &draft.status) && !is_new || needs_worker(seen, ticket, &draft.status);
+        if wants_one && wish(ticket, &draft.status).is_none() {
             free.push(queue::rank(ticket, &draft.status));
         }
     }
@@ -142,6 +140,12 @@ fn queue_up<'a>(
         let (Some((name, _)), Some(draft)) = (phases.get_key_value(name), drafts.get_mut(name)) else {
             continue;
         };
+        if draft.status.phase == TicketPhase::Working {
+            if resume(seen, ticket, draft, slots) {
+                slots.take(&draft.status, name);
+            }
+            continue;
+        }
         let kept = queue::kept(ticket, &phases, cycles.get(*name));
         if queue::decide(seen, ticket, draft, kept, slots, holders) {
             slots.take(&draft.status, name);

@@ -50,6 +50,7 @@ async fn work(ctx: &Context, caches: &Caches, mut changes: mpsc::UnboundedReceiv
                 due.entry(namespace).and_modify(|at| *at = soon.min(*at)).or_insert(soon);
             }
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                let _beat = ctx.pulse.begin("tickets");
                 let now = Instant::now();
                 let ready: Vec<String> =
                     due.iter().filter(|(_, at)| **at <= now).map(|(namespace, _)| namespace.clone()).collect();

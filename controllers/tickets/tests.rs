@@ -1,10 +1,16 @@
+use std::sync::atomic::Ordering;
+
 use gcluster_types::kinds::ticket::{TicketPhase, TicketState};
 use gcluster_types::{Ticket, TicketSpec, TicketStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::{Snapshot, plan};
+use crate::pulse::Stuck;
+use crate::testing::FakeApi;
+use crate::{Config, Context};
 
 fn ticket(name: &str, created: i64, priority: i32, depends_on: &[&str], phase: TicketPhase) -> Ticket {
     let depends_on = depends_on.iter().map(|name| (*name).to_owned()).collect();
@@ -101,4 +107,23 @@ proptest! {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_loop_whose_write_is_not_answered_is_told_as_stuck() {
+    let api = FakeApi::new();
+    let ticket = json!({"apiVersion": "gcluster.dev/v1alpha1", "kind": "Ticket", "metadata": {"name": "t-1"}, "spec": {"title": "t"}});
+    api.apply("tickets", ticket);
+    let (client, life) = api.mortal_client();
+    life.end_with(1, false);
+    let ctx = Context::new(client, [], Config::new("rehearsal", "/nowhere/runs"));
+    let pulse = ctx.pulse.clone();
+    let task = tokio::spawn(super::run(ctx));
+    api.wait("the write", |_| life.dead.load(Ordering::SeqCst).then_some(())).await;
+    assert_eq!(pulse.stuck(), None, "not so soon");
+    let later = std::time::Instant::now() + std::time::Duration::from_secs(600);
+    assert!(matches!(pulse.stuck_at(later), Some(Stuck::Hangs("tickets", _))));
+    task.abort();
+    let _ = task.await;
+    assert_eq!(pulse.stuck_at(later), None);
 }

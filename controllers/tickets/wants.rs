@@ -40,7 +40,7 @@ pub enum Action {
         agent: String,
         /// How.
         run: RunPolicy,
-        /// True: because the ticket is held, so that opening it lets the agent go on.
+        /// True: because the ticket is held or has no worker, so that the agent goes on when that is over.
         held: bool,
     },
     /// Remove a workspace that could not be made, so that it is made again.
@@ -105,7 +105,7 @@ fn working(scene: &Scene<'_>, status: &TicketStatus, held: bool) -> Option<Actio
     let has_finalizer = scene.ticket.finalizers().iter().any(|name| name == labels::TICKET_FINALIZER);
     let agent = status.agent.as_deref()?;
     match scene.seen.place(scene.ticket) {
-        Place::Absent if held => None,
+        Place::Absent if held || status.worker.is_none() => None,
         Place::Absent if !has_finalizer => Some(Action::Finalize),
         Place::Absent => Some(Action::MakeWorkspace(Box::new(make::workspace(scene, status)))),
         Place::Ready(workspace) => match scene.seen.agents.get(agent) {
@@ -115,7 +115,12 @@ fn working(scene: &Scene<'_>, status: &TicketStatus, held: bool) -> Option<Actio
                 let look = standing(there) == Standing::Done && !asked;
                 look.then(|| Action::Observe { workspace: workspace.name_any(), value: agent.to_owned() })
             }
-            None if held || scene.seen.busy_workers(&scene.name).next().is_some() => None,
+            None if held
+                || status.worker.is_none()
+                || scene.seen.busy_workers(&scene.name).next().is_some() =>
+            {
+                None
+            }
             None => Some(Action::MakeAgent(Box::new(make::agent(scene, status, workspace)))),
         },
         _ => None,
@@ -129,7 +134,7 @@ fn agents(scene: &Scene<'_>, status: &TicketStatus) -> Vec<Action> {
         .then_some(status.agent.as_deref())
         .flatten();
     let has_place = matches!(scene.seen.place(scene.ticket), Place::Ready(_) | Place::Making(_));
-    let held = scene.ticket.spec.state == TicketState::Held;
+    let rests = scene.ticket.spec.state == TicketState::Held || status.worker.is_none();
     let set = |agent: &Agent, run, held| Action::SetRun { agent: agent.name_any(), run, held };
     let mut actions = Vec::new();
     for agent in scene.seen.agents_of(&scene.name).filter(|agent| is_worker(agent)) {
@@ -142,9 +147,9 @@ fn agents(scene: &Scene<'_>, status: &TicketStatus) -> Vec<Action> {
             if run != RunPolicy::Stopped {
                 actions.push(set(agent, RunPolicy::Stopped, false));
             }
-        } else if held && run == RunPolicy::Running {
+        } else if rests && run == RunPolicy::Running {
             actions.push(set(agent, RunPolicy::Paused, true));
-        } else if !held && was_held {
+        } else if !rests && was_held {
             // Whoever stopped it meanwhile by hand wants it to stay stopped.
             let run = if run == RunPolicy::Paused { RunPolicy::Running } else { run };
             actions.push(set(agent, run, false));

@@ -10,6 +10,7 @@ use gcluster_types::kinds::check::{CheckPhase, CheckStatus};
 use gcluster_types::kinds::merge::{MergePhase, MergeStatus};
 use gcluster_types::kinds::review::{ReviewPhase, ReviewStatus, Verdict};
 use gcluster_types::kinds::ticket::{Decision, HumanVerdict, TicketPhase, TicketState};
+use gcluster_types::kinds::worker_pool::{ReviewPolicy, Reviewer};
 use gcluster_types::kinds::workspace::{Checkout, WorkspacePhase, WorkspaceStatus};
 use gcluster_types::{Agent, Repository, Ticket, TicketSpec, WorkerPool, WorkerPoolSpec, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,8 +19,8 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 
 use super::locks;
-use super::plan::has_worker;
-use super::snapshot::phase;
+use super::snapshot::{Standing, phase, standing};
+use super::worker::has_worker;
 use super::{Action, Plan, Snapshot, plan};
 
 /// One thing that the world may do next.
@@ -207,7 +208,7 @@ impl World {
             let (writes, answers) = (self.writes, self.seen.answers.len());
             self.look(None);
             if (writes, answers) == (self.writes, self.seen.answers.len()) {
-                return;
+                return self.check_rest();
             }
             self.check();
         }
@@ -220,7 +221,7 @@ impl World {
         for (name, ticket) in &self.seen.tickets {
             let status = ticket.status.clone().unwrap_or_default();
             assert!(
-                status.since.is_none() || status.message.is_some_and(|message| !message.is_empty()),
+                status.since.is_none() || status.message.as_ref().is_some_and(|message| !message.is_empty()),
                 "{name}"
             );
             assert!(status.attempts <= 3, "{name}: {}", status.attempts);
@@ -230,13 +231,28 @@ impl World {
                     assert!(other.is_none(), "{lease}: {name} and {other:?}: {:#?}", statuses(&self.seen));
                 }
             }
-            if has_worker(status.phase) {
+            if has_worker(&status) {
                 let worker = (status.pool.unwrap(), status.worker.unwrap());
                 assert!(workers.insert(worker.clone()), "{worker:?} twice: {:#?}", statuses(&self.seen));
             }
             let seen = self.seen.indexed();
             let at_work = seen.busy_workers(name).filter(|agent| agent.spec.run == RunPolicy::Running);
             assert!(at_work.count() <= 1, "{name} has two workers");
+        }
+    }
+
+    /// What is true when there is nothing to do at present.
+    fn check_rest(&self) {
+        let seen = self.seen.indexed();
+        for (name, ticket) in &seen.tickets {
+            let status = ticket.status.clone().unwrap_or_default();
+            let waits = ticket.spec.state == TicketState::Held
+                || conditions::is_true(&status.conditions, "NeedsHuman");
+            let runs = seen.busy_workers(name).next().is_some();
+            assert!(runs || !waits || !has_worker(&status), "{name} keeps a worker that others could have");
+            let told = seen.agents_of(name).filter(|agent| agent.spec.run == RunPolicy::Running);
+            let told = told.filter(|agent| standing(agent) != Standing::Done).count();
+            assert!(told == 0 || has_worker(&status), "{name} is worked on without a worker");
         }
     }
 
@@ -405,12 +421,13 @@ fn check_step(seen: &Snapshot, ticket: &Ticket, next: &gcluster_types::TicketSta
             Cancelled => matches!(to, Waiting | Ready | Working),
         };
     assert!(legal, "{}: {from:?} → {to:?}", ticket.name_any());
-    if !has_worker(from) && to == Working {
+    let had = |ticket: &Ticket| ticket.status.as_ref().is_some_and(has_worker);
+    if !had(ticket) && has_worker(next) {
         let pool = &seen.pools[next.pool.as_ref().unwrap()];
         assert!(next.worker.unwrap() <= pool.spec.replicas, "a worker that there is");
-        let kept = seen.tickets.values().filter(|other| has_worker(phase(other))).count();
+        let kept = seen.tickets.values().filter(|other| had(other)).count();
         assert!(kept < usize::try_from(pool.spec.replicas).unwrap(), "more than the replicas");
-        for name in &ticket.spec.depends_on {
+        for name in ticket.spec.depends_on.iter().filter(|_| from != Working) {
             assert_eq!(phase(&seen.tickets[name]), Merged, "{} depends on {name}", ticket.name_any());
         }
     }
@@ -428,7 +445,8 @@ fn check_order(seen: &Snapshot, plan: &Plan) {
         plan.tickets.iter().filter(|(name, turn)| turn.status.phase == TicketPhase::Ready && busy(name));
     for (late, _) in waiting {
         for (taken, turn) in &plan.tickets {
-            if turn.status.phase == TicketPhase::Working && !has_worker(phase(&seen.tickets[taken])) {
+            let had = seen.tickets[taken].status.as_ref().is_some_and(has_worker);
+            if has_worker(&turn.status) && !had {
                 assert!(key(taken) < key(late), "{taken} before {late}");
             }
         }
@@ -532,4 +550,87 @@ fn what_the_provider_refuses_is_said_and_is_no_attempt() {
     assert_eq!((status.phase, status.attempts), (TicketPhase::Working, 0));
     assert_eq!(status.reason.as_deref(), Some("WorkerWaits"));
     assert!(status.message.unwrap().contains("until 15:00"));
+}
+
+/// One worker, reviews by people, and no ticket depends on another.
+fn human_team() -> World {
+    let mut world = World::new(&[], &[1, 0, 0, 0, 0, 0], 1);
+    let review = ReviewPolicy { by: Reviewer::Human, ..ReviewPolicy::default() };
+    world.pool.spec.review = Some(review);
+    put(&mut world.seen.pools, world.pool.clone());
+    world.settle();
+    world
+}
+
+impl World {
+    fn status(&self, name: &str) -> gcluster_types::TicketStatus {
+        self.seen.tickets[name].status.clone().unwrap()
+    }
+
+    /// Lets the world go on until something is true.
+    fn until(&mut self, what: &str, is: impl Fn(&World) -> bool) {
+        for _ in 0..60 {
+            self.settle();
+            if is(self) {
+                return;
+            }
+            self.step(0, true);
+        }
+        panic!("it never comes to this: {what}: {:#?}", statuses(&self.seen));
+    }
+
+    fn reason(&self, name: &str) -> String {
+        self.status(name).reason.unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_ticket_that_waits_for_a_person_leaves_its_worker_to_others_and_goes_on_before_new_ones() {
+    let mut world = human_team();
+    world.until("the first one asks", |world| world.reason("t0") == "NeedsHuman");
+    // The one worker has the next one, and the lock stays where it is.
+    assert_eq!((world.status("t0").worker, world.status("t3").phase), (None, TicketPhase::Working));
+    assert_eq!(world.seen.leases.len(), 1);
+    world.happen(Happens::Decide(0, HumanVerdict::SendBack));
+    world.settle();
+    let status = world.status("t0");
+    assert_eq!((status.phase, status.round), (TicketPhase::Working, 2));
+    assert_eq!(world.reason("t0"), "WaitsForWorker", "{:?}", status.message);
+    assert!(!world.seen.agents.contains_key("t0-work-2"), "it has no worker yet");
+    assert_eq!(world.seen.leases.len(), 1, "what it made is not in the base yet");
+    world.until("the other one asks", |world| world.reason("t3") == "NeedsHuman");
+    assert_eq!((world.status("t0").worker, world.status("t1").round), (Some(1), 0), "it goes first");
+    world.until("it asks again", |world| world.reason("t0") == "NeedsHuman");
+    assert_eq!((world.status("t0").worker, world.status("t0").attempts), (None, 0));
+    world.happen(Happens::Decide(0, HumanVerdict::Approve));
+    world.until("it is merged", |world| world.status("t0").phase == TicketPhase::Merged);
+}
+
+#[test]
+fn a_ticket_that_is_held_leaves_its_worker_once_it_rests_and_goes_on_where_it_was() {
+    let mut world = human_team();
+    world.until("it is at work", |world| world.reason("t0") == "AtWork");
+    world.happen(Happens::State(0, TicketState::Held));
+    world.settle();
+    assert_eq!(world.status("t0").worker, Some(1), "its agent has not come to rest");
+    world.until("the next one is taken", |world| world.status("t3").phase == TicketPhase::Working);
+    assert_eq!((world.status("t0").worker, world.reason("t0")), (None, "Held".into()));
+    assert_eq!(world.seen.agents["t0-work-1"].spec.run, RunPolicy::Paused);
+    world.happen(Happens::State(0, TicketState::Open));
+    world.settle();
+    assert_eq!(world.reason("t0"), "WaitsForWorker");
+    assert_eq!(world.seen.agents["t0-work-1"].spec.run, RunPolicy::Paused, "not before there is a worker");
+    world.until("it goes on", |world| world.seen.agents["t0-work-1"].spec.run == RunPolicy::Running);
+    let status = world.status("t0");
+    assert_eq!((status.worker, status.round, status.attempts), (Some(1), 1, 0));
+}
+
+#[test]
+fn a_person_decides_when_the_pool_that_said_who_reviews_is_gone() {
+    let mut world = human_team();
+    world.until("it is tested", |world| world.status("t0").phase == TicketPhase::Checking);
+    world.happen(Happens::TogglePool);
+    world.until("it asks", |world| world.reason("t0") == "NeedsHuman");
+    assert!(world.status("t0").message.unwrap().contains("its pool, which said who reviews, is gone"));
+    assert!(world.seen.reviews.is_empty());
 }

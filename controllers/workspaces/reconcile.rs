@@ -44,6 +44,8 @@ const FIELDS: &[&str] = &[
 ];
 /// How soon what a person or another loop has to put right is looked at again.
 const WAIT: Duration = Duration::from_secs(10);
+/// Longer than one look may take: git's commands have limits of their own. Set-up and removal have theirs.
+const LOOK: Duration = Duration::from_secs(3_600);
 /// What is said of one that is ready.
 pub(super) const READY: &str = "a worker may begin";
 /// Workspaces that are seen to at once.
@@ -183,6 +185,7 @@ impl Shared {
 
     /// While it is there: looked at, and why it is there.
     async fn keep(&self, workspace: &Workspace, place: &Place, sources: &[Source]) -> Result<Action> {
+        let _beat = self.ctx.pulse.begin_within("workspaces", LOOK);
         let ticket = self.ticket(workspace).await?;
         let phase = ticket.as_ref().map(|ticket| ticket.status.as_ref().map(|s| s.phase).unwrap_or_default());
         let in_flight = phase.is_some_and(|phase| phase.is_in_flight());

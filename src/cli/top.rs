@@ -85,6 +85,9 @@ struct Row {
 pub(crate) async fn run(globals: &Globals, args: TopArgs) -> Result {
     let Kind::Agents = args.kind;
     let connection = globals.connect().await?;
+    if let Err(failure) = connection.ready().await {
+        note(&format!("The master is not ready: {}", failure.message));
+    }
     let agents: Vec<Agent> = list(&connection, "agents", args.all_namespaces).await?;
     if agents.is_empty() {
         note("No agents found.");

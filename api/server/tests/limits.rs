@@ -1,10 +1,12 @@
 //! Limits, forms of answers, and what only some callers may do.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
+use gcluster_server::more::More;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::json;
@@ -57,6 +59,20 @@ async fn metadata_alone_is_answered_where_it_is_asked_for() {
     assert_eq!(list["kind"], "PartialObjectMetadataList");
     assert_eq!(list["items"][0]["metadata"]["name"], "a");
     assert!(list["items"][0].get("spec").is_none(), "{list}");
+}
+
+#[tokio::test]
+async fn a_master_with_a_loop_that_is_stuck_is_alive_and_not_ready() {
+    let server = Server::start().await;
+    let stuck = Arc::new(Mutex::new(None));
+    let says = stuck.clone();
+    let more = More::new(String::new, "/nowhere".into()).with_stuck(move || says.lock().unwrap().clone());
+    server.api.show(more);
+    assert_eq!(server.get("/readyz").await.text, "ok");
+    *stuck.lock().unwrap() = Some("the loop tickets has ended".to_owned());
+    let answer = server.get("/readyz").await;
+    assert_eq!((answer.code.as_u16(), &answer.json["message"]), (503, &json!("the loop tickets has ended")));
+    assert_eq!(server.get("/livez").await.text, "ok");
 }
 
 #[tokio::test]

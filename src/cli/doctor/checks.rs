@@ -56,7 +56,7 @@ pub(super) async fn all(globals: &Globals) -> Vec<Finding> {
     findings
 }
 
-/// Does it answer, take this token, and have this version?
+/// Does it answer, take this token, do its work, and have this version?
 async fn master(globals: &Globals) -> Finding {
     let connection = match globals.connect().await {
         Ok(connection) => connection,
@@ -75,6 +75,14 @@ async fn master(globals: &Globals) -> Finding {
     if let Err(failure) = connection.get("/apis", JSON).await {
         let advice = failure.hints.first().cloned().unwrap_or_else(|| "use another token".into());
         return Finding::bad("master", format!("{address} answers, but: {}", failure.message), advice);
+    }
+    if let Err(failure) = connection.ready().await {
+        let advice = "its log says more; `gcluster master` started again takes running agents over";
+        return Finding::bad(
+            "master",
+            format!("{address} answers, but is not ready: {}", failure.message),
+            advice,
+        );
     }
     same_version(&address, text(&version, "/gitVersion"), &own())
 }
