@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Presence};
 use crate::metrics::TicketMetrics;
 use crate::pulse::Pulse;
 
@@ -31,6 +31,8 @@ pub struct Context {
     pub ticket_metrics: TicketMetrics,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     access: Option<Access>,
+    /// The sign for the keepers of programs that this master lives.
+    pub(crate) presence: Option<Presence>,
 }
 
 impl Context {
@@ -46,6 +48,7 @@ impl Context {
             pulse: Pulse::default(),
             clock: Arc::new(Timestamp::now),
             access: None,
+            presence: None,
         }
     }
 
@@ -53,6 +56,13 @@ impl Context {
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = Some(access);
+        self
+    }
+
+    /// The same, with programs that do not wait for ever for a master that does not come back.
+    #[must_use]
+    pub fn with_presence(mut self, presence: Presence) -> Self {
+        self.presence = Some(presence);
         self
     }
 

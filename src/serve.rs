@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use alive::Alive;
 pub use gcluster_controllers::backend::keeper::become_keeper;
-use gcluster_controllers::backend::{Backends, keeper, sweep};
+use gcluster_controllers::backend::{Backends, Presence, keeper, sweep};
 use gcluster_controllers::{Context, persistence};
 use gcluster_server::audit::{Audit, Rotation};
 use gcluster_server::security::Security;
@@ -41,6 +41,12 @@ const DISK_END: Duration = Duration::from_secs(10);
 
 /// Files of runs, below the data directory.
 const RUNS: &str = "runs";
+
+/// What this master holds open as long as it lives, in the data directory.
+const PRESENCE: &str = "present";
+
+/// How long a program that is talked to waits for the next master: longer than an upgrade or a reboot of the service.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Lets this program be started as a keeper of runs. For a program that calls [`become_keeper`] before anything else.
 pub fn offer_keeper() {
@@ -234,7 +240,14 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let runs_dir = data_dir.join(RUNS);
     let salt = salt::load(&data_dir)
         .map_err(|error| prepare("salt of the names of credentials", error.to_string()))?;
-    let context = context(client, &data_dir, &config.backend, config.max_running, salt).with_access(access);
+    let mut context =
+        context(client, &data_dir, &config.backend, config.max_running, salt).with_access(access);
+    match Presence::hold(&data_dir.join(PRESENCE), PATIENCE) {
+        Ok(presence) => context = context.with_presence(presence),
+        Err(error) => {
+            tracing::warn!(%error, "programs will wait for ever for a master that does not come back")
+        }
+    }
     let alive = Alive { client: context.client.clone(), pulse: context.pulse.clone() };
     pages::show(&shown, &context);
     let controllers = Part::start("controllers", |ending| gcluster_controllers::run(context, ending.wait()));

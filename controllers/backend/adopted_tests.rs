@@ -13,6 +13,13 @@ use super::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Is done with its turn at once, and ends with its input.
+const DONE: &str = r#"#!/bin/sh
+IFS= read -r line; printf '%s' "$line" > got
+echo '{"type":"result","subtype":"success","is_error":false,"result":"over","num_turns":1}'
+cat > /dev/null; echo closed > closed
+"#;
+
 /// Uses a tool until the file `go` is there. Confirms each message and ends the turn behind it; ends with its input.
 const STAND_IN: &str = r#"#!/bin/sh
 say() { printf '%s\n' "$1"; }
@@ -58,6 +65,14 @@ async fn at_its_tool(running: &mut Running) -> Vec<Entry> {
 
 fn got(dir: &Path) -> String {
     fs::read_to_string(dir.join("got")).unwrap_or_default()
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -130,10 +145,7 @@ fn a_program_that_was_taken_over_is_told_everything_once_and_in_order() {
 fn a_prompt_reaches_a_program_whose_master_died_at_once_and_its_end_waits_for_the_next_master() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("claude");
-    let text = "#!/bin/sh\nIFS= read -r line; printf '%s' \"$line\" > got\n\
-                echo '{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"result\":\"over\",\"num_turns\":1}'\n\
-                cat > /dev/null; echo closed > closed\n";
-    fs::write(&program, text).unwrap();
+    fs::write(&program, DONE).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let launch = Launch {
         iteration_uid: uuid::Uuid::new_v4().to_string(),
@@ -147,11 +159,7 @@ fn a_prompt_reaches_a_program_whose_master_died_at_once_and_its_end_waits_for_th
     let running = first.block_on(claude.start(launch.clone())).unwrap();
     first.shutdown_background();
     let process = running.process.clone();
-    let deadline = Instant::now() + LIMIT;
-    while got(dir.path()).len() < 200_000 {
-        assert!(Instant::now() < deadline, "the prompt arrives");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for("the prompt", || got(dir.path()).len() > 200_000);
     assert!(!dir.path().join("closed").exists(), "it may still be told something");
     Runtime::new().unwrap().block_on(async {
         let adoption = Adoption {
@@ -169,4 +177,52 @@ fn a_prompt_reaches_a_program_whose_master_died_at_once_and_its_end_waits_for_th
         }
     });
     assert!(dir.path().join("closed").exists());
+}
+
+#[test]
+fn a_program_waits_for_the_next_master_and_not_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("claude");
+    fs::write(&program, DONE).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (fifo, patience) = (dir.path().join("present"), Duration::from_secs(2));
+    let master = Presence::hold(&fifo, patience).unwrap();
+    let launch = Launch {
+        iteration_uid: uuid::Uuid::new_v4().to_string(),
+        run_dir: dir.path().join("run"),
+        working_directory: dir.path().to_owned(),
+        prompt: "P".into(),
+        presence: Some(master),
+        ..Launch::default()
+    };
+    let claude = ClaudeBackend::with_program(program);
+    let first = Runtime::new().unwrap();
+    let running = first.block_on(claude.start(launch.clone())).unwrap();
+    first.shutdown_background();
+    let (uid, run_dir) = (launch.iteration_uid.clone(), launch.run_dir.clone());
+    wait_for("the prompt", || !got(dir.path()).is_empty());
+    // The next master is there within the time, and stays longer than that.
+    drop(launch);
+    let second = Presence::hold(&fifo, patience).unwrap();
+    std::thread::sleep(patience * 2);
+    assert!(!dir.path().join("closed").exists(), "it may still be told something");
+    drop(second);
+    wait_for("its end", || keeper::recorded_exit(&run_dir).is_some());
+    assert!(dir.path().join("closed").exists(), "its input was closed");
+    let process = running.process.clone();
+    wait_for("its keeper", || !process.as_ref().is_some_and(sweep::is_alive));
+    assert_eq!(sweep::sweep_run(&uid, &run_dir), Vec::<i64>::new(), "nothing is left");
+    Runtime::new().unwrap().block_on(async {
+        let adoption = Adoption { iteration_uid: uid, run_dir, process, ..Adoption::default() };
+        let mut running = claude.adopt(adoption).unwrap().unwrap();
+        loop {
+            match next(&mut running).await {
+                Some(BackendEvent::Done(finished)) => {
+                    break assert_eq!(finished.outcome, Outcome::Succeeded { output: "over".into() });
+                }
+                Some(_) => {}
+                None => panic!("it ends with Done"),
+            }
+        }
+    });
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! master ──start──▶ keeper (sh) ─┬─ joins the cgroup of the run before anything else happens
 //!                                ├─ pump: files in input/ ──▶ the program's standard input
+//!                                ├─ watch: no master comes back ──▶ that input ends
 //!                                ├─ the program
 //!                                └─ its exit status ──▶ exit; what it left running is ended
 //! ```
@@ -17,6 +18,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
+
+use super::presence::Presence;
 
 /// The shell script; [`command`] gives it its arguments.
 const SCRIPT: &str = include_str!("keeper.sh");
@@ -47,11 +50,13 @@ pub fn become_keeper(mut args: impl Iterator<Item = OsString>) -> Option<String>
     Some(format!("cannot run {SHELL}: {error}"))
 }
 
-/// The command that runs a program under a keeper: in a cgroup, or as a subreaper where it can be. Writes the script
+/// The command that runs a program under a keeper: in a cgroup, or as a subreaper where it can be. With `presence` the
+/// program does not wait for ever for a master that does not come back. Writes the script
 /// into the run's directory, so that the process table does not show it and a newer version does not change it.
 pub(crate) fn command(
     run_dir: &Path,
     cgroup: Option<&Path>,
+    presence: Option<&Presence>,
     program: &Path,
     args: &[OsString],
 ) -> io::Result<Command> {
@@ -66,11 +71,13 @@ pub(crate) fn command(
     command.arg(script).arg(run_dir);
     command.arg(cgroup.map_or(OsStr::new(""), Path::as_os_str));
     command.arg(if helper.is_some() { "1" } else { "" });
+    command.arg(presence.map_or(OsStr::new(""), |presence| presence.path.as_os_str()));
+    command.arg(presence.map_or(0, |presence| presence.patience.as_secs()).to_string());
     command.arg(program).args(args);
     Ok(command)
 }
 
-/// Whether a process is a keeper or its pump, by the arguments that it was started with.
+/// Whether a process is a keeper, its pump or its watch, by the arguments that it was started with.
 pub(crate) fn is_keeper(arguments: &[&[u8]]) -> bool {
     let [shell, script, run_dir, ..] = arguments else { return false };
     *shell == SHELL.as_bytes() && script.strip_prefix(*run_dir) == Some(format!("/{FILE}").as_bytes())

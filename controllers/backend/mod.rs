@@ -39,6 +39,7 @@ mod local_time;
 mod look;
 mod mask;
 mod one_shot;
+mod presence;
 pub(crate) mod process;
 mod recorded;
 pub mod registry;
@@ -73,6 +74,7 @@ use tokio::sync::mpsc;
 pub use control::{Command, Commands, Control, SteerError, SteerMessage, USER};
 pub use evidence::Evidence;
 pub use mask::{Mask, TOKEN};
+pub use presence::Presence;
 pub use registry::Backends;
 
 /// A program that executes prompts.
@@ -168,6 +170,8 @@ pub struct Launch {
     pub permission_mode: Option<String>,
     /// Session id (a UUID), chosen and recorded before the start.
     pub session_id: String,
+    /// By what it is known that there is a master. Without it a program that is talked to waits for one for ever.
+    pub presence: Option<Presence>,
 }
 
 impl std::fmt::Debug for Launch {

@@ -74,7 +74,8 @@ pub(crate) async fn spawn(launch: &Launch, program: Program) -> Result<Process, 
         .map_err(io_error(format!("make the program's input in {}", dir.display())))?;
     let cgroup = make_cgroup(launch).await;
 
-    let command = keeper::command(dir, cgroup.as_ref().map(Cgroup::path), &program.path, &program.args)
+    let group = cgroup.as_ref().map(Cgroup::path);
+    let command = keeper::command(dir, group, launch.presence.as_ref(), &program.path, &program.args)
         .map_err(io_error(format!("write the keeper of the run in {}", dir.display())))?;
     let mut command = tokio::process::Command::from(command);
     command.current_dir(&launch.working_directory).process_group(0);

@@ -59,8 +59,9 @@ pub(crate) async fn start(script: Script) -> Result<RunningScript, StartError> {
     make_run_dir(dir).map_err(io_error(format!("make the run directory {}", dir.display())))?;
     let (run_dir, uid) = (dir.clone(), script.uid.clone());
     let cgroup = tokio::task::spawn_blocking(move || Cgroup::create(&run_dir, &uid)).await.ok().flatten();
-    let command = keeper::command(dir, cgroup.as_ref().map(Cgroup::path), &script.program, &script.args)
-        .map_err(io_error(format!("write the keeper of the run in {}", dir.display())))?;
+    let command =
+        keeper::command(dir, cgroup.as_ref().map(Cgroup::path), None, &script.program, &script.args)
+            .map_err(io_error(format!("write the keeper of the run in {}", dir.display())))?;
     let mut command = tokio::process::Command::from(command);
     command.current_dir(&script.directory).process_group(0);
     for (name, _) in std::env::vars_os() {

@@ -246,6 +246,7 @@ impl Run {
             env: environment,
             permission_mode: backend.permission_mode,
             session_id,
+            presence: self.ctx.presence.clone(),
         }
     }
 
