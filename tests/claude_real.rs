@@ -3,26 +3,21 @@
 //! The CLI is a pinned npm package, installed below the build folder. The test runs in a network namespace of
 //! its own where the machine allows it, so that nothing can reach the outside.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::support::agents::list;
-use crate::support::claude::{ModelServer, claude_or_skip, within_reach};
-use crate::support::cli::{Sandbox, ran};
+use crate::support::claude::{ModelServer, alone, claude_or_skip, within_reach};
+use crate::support::cli::Sandbox;
 use crate::support::master::{Master, objects, wait_object};
 use crate::support::skip::program_or_skip;
 
 const TEST: &str = "claude_real::the_real_claude_speaks_uses_tools_fails_and_is_throttled";
-const INSIDE: &str = "GCLUSTER_TEST_IN_NAMESPACE";
 
 #[test]
 fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
     let Some(claude) = claude_or_skip(TEST) else { return };
     let Some(python) = program_or_skip("python3", TEST) else { return };
-    if std::env::var_os(INSIDE).is_none()
-        && let Some(passed) = in_a_namespace_without_network()
-    {
+    if let Some(passed) = alone(&["--exact", TEST, "--nocapture"]) {
         assert!(passed, "the test failed inside its namespace; its output is above");
         return;
     }
@@ -89,22 +84,4 @@ fn the_real_claude_speaks_uses_tools_fails_and_is_throttled() {
         conditions.iter().any(|c| c["type"] == "Throttled" && c["status"] == "True")
     });
     assert_eq!(limit["status"]["iterations"]["failed"].as_i64().unwrap_or(0), 0, "{limit}");
-}
-
-/// Runs this test again in a network namespace with nothing but loopback. `None` where that is not possible.
-fn in_a_namespace_without_network() -> Option<bool> {
-    let flags = ["-n", "-rn"].into_iter().find(|flags| {
-        ran(Command::new("sh")
-            .args(["-c", &format!("unshare {flags} sh -c 'ip link set lo up' 2>/dev/null")]))
-        .code
-            == 0
-    })?;
-    let status = Command::new("unshare")
-        .args([flags, "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
-        .arg(std::env::current_exe().expect("this test's program"))
-        .args(["--exact", TEST, "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .ok()?;
-    Some(status.success())
 }

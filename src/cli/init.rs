@@ -1,6 +1,7 @@
 //! `gcluster init`: what a git repository needs so that workers can take tickets of it.
 
 mod scripts;
+mod state;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -13,7 +14,7 @@ use gcluster_types::names::is_dns_label;
 
 use super::Globals;
 use super::output::{note, print};
-use super::repository_path::top_level;
+use super::repository_path::{is_bare, top_level};
 use crate::exit::{Failure, Result};
 
 const MANIFEST: &str = "gcluster.yaml";
@@ -38,17 +39,14 @@ pub(crate) struct InitArgs {
 
 /// Does `gcluster init`.
 pub(crate) async fn run(globals: &Globals, args: InitArgs) -> Result {
-    let Some(top) = top_level(&args.dir) else {
-        return Err(Failure::failed(format!("{} is not in a git repository", args.dir.display()))
-            .hint("`git init`, and a first commit, make one; then run this again"));
-    };
+    let top = checkout(&args.dir)?;
     gcluster_git::version().await.map_err(|error| Failure::failed(error.to_string()))?;
     let name = name(args.name, &top)?;
     let (base, has_commit) = base(&top).await;
-    let mut made = Vec::new();
+    let mut has_made_script = false;
     let mut write = |file: &str, text: &str, mode: u32| -> Result {
         if create(&top.join(file), text, mode)? {
-            made.push(file.to_owned());
+            has_made_script |= file == SCRIPT;
             print(&format!("{file} written\n"))
         } else {
             print(&format!("{file} is there already and stays as it is\n"))
@@ -61,25 +59,42 @@ pub(crate) async fn run(globals: &Globals, args: InitArgs) -> Result {
         .map_err(|error| Failure::failed(format!("cannot make {}: {error}", top.join(BACKLOG).display())))?;
     print(&format!("{BACKLOG}/ is the folder for tickets\n"))?;
     if ignore(&top)? {
-        made.push(IGNORE.to_owned());
         print(&format!("{IGNORE} has a line for it\n"))?;
     }
-    if made.iter().any(|file| file == SCRIPT) {
+    if has_made_script {
         print(&format!("\n{SCRIPT} {}\n", script.runs))?;
     }
-    if !has_commit {
-        note("note: there is no commit yet; workers begin from one");
+    let state = state::look(&top).await;
+    for told in state.notes(&top, has_commit) {
+        note(&format!("note: {told}"));
     }
-    print(&next(globals, &made, top == std::env::current_dir().unwrap_or_default()))
+    print(&next(globals, &state.ours, top == std::env::current_dir().unwrap_or_default()))
+}
+
+/// The top of the checkout that is meant.
+fn checkout(dir: &Path) -> Result<PathBuf> {
+    let dir = std::fs::canonicalize(dir)
+        .map_err(|error| Failure::failed(format!("cannot look into {}: {error}", dir.display())))?;
+    top_level(&dir).ok_or_else(|| match dir.ancestors().find(|path| is_bare(path)) {
+        Some(bare) => Failure::failed(format!(
+            "{} is a bare repository: there is no checkout to write into",
+            bare.display()
+        ))
+        .hint(
+            "run this in a clone of it, commit and push, and set spec.path of the Repository to the bare one",
+        ),
+        None => Failure::failed(format!("{} is not in a git repository", dir.display()))
+            .hint("`git init`, and a first commit, make one; then run this again"),
+    })
 }
 
 /// What to do next.
-fn next(globals: &Globals, made: &[String], is_here: bool) -> String {
+fn next(globals: &Globals, uncommitted: &[&str], is_here: bool) -> String {
     let with =
         globals.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
     let mut rows = Vec::new();
-    if !made.is_empty() {
-        let commit = format!("git add {} && git commit -m 'Let gcluster work here'", made.join(" "));
+    if !uncommitted.is_empty() {
+        let commit = format!("git add {} && git commit -m 'Let gcluster work here'", uncommitted.join(" "));
         rows.push((commit, "workers see what is committed"));
     }
     rows.push((

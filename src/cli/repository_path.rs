@@ -66,7 +66,8 @@ pub(crate) fn top_level(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().find(|path| path.join(".git").exists()).map(Path::to_owned)
 }
 
-fn is_bare(folder: &Path) -> bool {
+/// Whether a folder is a repository without a checkout.
+pub(crate) fn is_bare(folder: &Path) -> bool {
     folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir()
 }
 

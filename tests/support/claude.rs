@@ -1,5 +1,6 @@
 //! The real `claude` CLI, and the loopback model server that it talks to.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -48,6 +49,31 @@ pub(crate) fn within_reach(claude: &Path) -> impl Fn(&mut Command) + use<> {
     }
 }
 
+/// Set in the namespace of [`alone`].
+const INSIDE: &str = "GCLUSTER_TEST_IN_NAMESPACE";
+
+/// Runs this program again, with these arguments, in a network namespace with nothing but loopback: whether that ended
+/// well. `None` inside of it, and where that is not possible.
+pub(crate) fn alone<S: AsRef<OsStr>>(arguments: &[S]) -> Option<bool> {
+    if std::env::var_os(INSIDE).is_some() {
+        return None;
+    }
+    let flags = ["-n", "-rn"].into_iter().find(|flags| {
+        ran(Command::new("sh")
+            .args(["-c", &format!("unshare {flags} sh -c 'ip link set lo up' 2>/dev/null")]))
+        .code
+            == 0
+    })?;
+    let status = Command::new("unshare")
+        .args([flags, "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().expect("this program"))
+        .args(arguments)
+        .env(INSIDE, "1")
+        .status()
+        .ok()?;
+    Some(status.success())
+}
+
 /// The scripted model server in `tests/fake_messages_api`.
 pub(crate) struct ModelServer {
     child: Child,
@@ -74,9 +100,19 @@ impl ModelServer {
 
     /// Every model request that it was sent, in order, as its log has them.
     pub(crate) fn requests(&self) -> Vec<Value> {
+        serde_json::from_value(self.ask("requests")).expect("a list")
+    }
+
+    /// How many model requests it was sent.
+    pub(crate) fn counted(&self) -> u64 {
+        let counts = self.ask("counts");
+        counts.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
+    }
+
+    fn ask(&self, what: &str) -> Value {
         let address = self.url.strip_prefix("http://").expect("an address");
-        let answer = request(address, "GET", "/__fake__/requests", &[], b"").expect("an answer");
-        serde_json::from_str(&answer.body).expect("a list")
+        let answer = request(address, "GET", &format!("/__fake__/{what}"), &[], b"").expect("an answer");
+        serde_json::from_str(&answer.body).expect("JSON")
     }
 
     /// An agent of one prompt whose model is the scenario of its name.
