@@ -146,7 +146,8 @@ fn queue_up<'a>(
             }
             continue;
         }
-        let kept = queue::kept(ticket, &phases, cycles.get(*name));
+        queue::remember_merged(ticket, &mut draft.status, &phases);
+        let kept = queue::kept(ticket, &draft.status, &phases, cycles.get(*name));
         if queue::decide(seen, ticket, draft, kept, slots, holders) {
             slots.take(&draft.status, name);
             holders.hold(ticket, "working");

@@ -128,9 +128,23 @@ fn taken(seen: &Snapshot, ticket: &str) -> BTreeSet<String> {
     of_tickets.chain(of_workspaces).chain(bases).collect()
 }
 
+/// Writes down which dependencies are merged: their tickets may be cleared away before this one is taken.
+pub(super) fn remember_merged(
+    ticket: &Ticket,
+    status: &mut TicketStatus,
+    phases: &BTreeMap<&str, TicketPhase>,
+) {
+    let was_merged = |name: &&String| match phases.get(name.as_str()) {
+        Some(phase) => *phase == TicketPhase::Merged,
+        None => status.merged_dependencies.contains(*name),
+    };
+    status.merged_dependencies = ticket.spec.depends_on.iter().filter(was_merged).cloned().collect();
+}
+
 /// What keeps a ticket beside locks and workers; none when nothing does. `phases` are those of all tickets.
 pub(super) fn kept(
     ticket: &Ticket,
+    status: &TicketStatus,
     phases: &BTreeMap<&str, TicketPhase>,
     cycle: Option<&String>,
 ) -> Option<Kept> {
@@ -149,6 +163,7 @@ pub(super) fn kept(
     for name in &ticket.spec.depends_on {
         let stands = |phase: TicketPhase| format!("{phase:?}").to_lowercase();
         match phases.get(name.as_str()) {
+            None if status.merged_dependencies.contains(name) => {}
             None => {
                 let message = format!("it depends on {name}, and there is no such ticket");
                 return Some(("DependencyMissing", message));

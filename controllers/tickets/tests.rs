@@ -78,6 +78,22 @@ fn who_waits_is_told_for_what() {
     ");
 }
 
+#[test]
+fn a_merged_dependency_may_be_cleared_away_and_one_made_anew_counts_again() {
+    use TicketPhase::{Merged, Waiting};
+    let waits = |name: &str| ticket(name, 2, 1, &["first", "second"], Waiting);
+    let (first, second) = (ticket("first", 1, 1, &[], Merged), ticket("second", 1, 1, &[], Waiting));
+    let remembered = |all: &[Ticket]| plan(&seen(all)).tickets["last"].status.clone();
+    let mut last = waits("last");
+    last.status = Some(remembered(&[first, second, waits("last")]));
+    let done = ticket("second", 1, 1, &[], Merged);
+    assert_eq!(remembered(&[last.clone(), done.clone()]).phase, TicketPhase::Ready, "the first one is gone");
+    let anew = ticket("first", 3, 1, &[], Waiting);
+    assert_eq!(remembered(&[last.clone(), done, anew]).reason.as_deref(), Some("Dependencies"));
+    let alone = remembered(&[last]);
+    assert_eq!(alone.reason.as_deref(), Some("DependencyMissing"), "the second was never merged");
+}
+
 proptest! {
     #[test]
     fn every_free_ticket_is_decided_and_nothing_waits_without_a_cause(

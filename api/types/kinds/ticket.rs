@@ -182,6 +182,9 @@ pub struct TicketStatus {
     /// What the worker says of it: the end of its last answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+    /// Dependencies that were seen merged, so that their objects may go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_dependencies: Vec<String>,
     /// Name of the newest Review.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<String>,
