@@ -70,11 +70,6 @@ impl Resource {
         self.group == gcluster_types::kinds::GROUP && self.kind == kind
     }
 
-    /// True for a kind of Kubernetes' core group.
-    pub(crate) fn is_core(&self, kind: &str) -> bool {
-        self.group.is_empty() && self.kind == kind
-    }
-
     /// The object name that is meant by what the user typed: an agent may be called as its author wrote it.
     pub(crate) fn object_name(&self, typed: &str) -> String {
         if self.is("Agent") && !gcluster_types::names::is_dns_label(typed) {

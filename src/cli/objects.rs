@@ -117,29 +117,6 @@ pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The events about one object, in the core view, as kubectl asks for them.
-pub(crate) async fn events_of(connection: &Connection, object: &Value) -> Result<Vec<Value>> {
-    let namespace = match text(object, "/metadata/namespace") {
-        "" => "default",
-        namespace => namespace,
-    };
-    let fields = format!(
-        "involvedObject.name={},involvedObject.kind={}",
-        text(object, "/metadata/name"),
-        text(object, "/kind")
-    );
-    let path = format!(
-        "/api/v1/namespaces/{}/events{}",
-        crate::client::escape(namespace),
-        query(&[("fieldSelector", &fields)])
-    );
-    match connection.get(&path, JSON).await {
-        Ok(list) => Ok(items(list)),
-        Err(failure) if failure.kind == Kind::NotFound => Ok(Vec::new()),
-        Err(failure) => Err(failure),
-    }
-}
-
 /// Adds what helps to find an agent that was not found.
 pub(crate) fn not_found_hint(failure: Failure, resource: &Resource) -> Failure {
     match failure.kind {

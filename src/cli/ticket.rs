@@ -42,6 +42,8 @@ enum Verb {
     Stop(super::decide::ApproveArgs),
     /// Let a worker go on with a ticket, with a text; one that failed begins again
     SendBack(super::decide::SendBackArgs),
+    /// Show what was made: the diff of its branches, and what is not committed yet
+    Diff(super::ticket_diff::DiffArgs),
     /// Delete the tickets that came to their end: merged, failed and cancelled ones
     Clear(ClearArgs),
 }
@@ -148,6 +150,7 @@ pub(crate) async fn run(globals: &Globals, args: TicketArgs) -> Result {
         Verb::Approve(args) => super::decide::approve(globals, args).await,
         Verb::Stop(args) => super::decide::stop(globals, args).await,
         Verb::SendBack(args) => super::decide::send_back(globals, args).await,
+        Verb::Diff(args) => super::ticket_diff::run(globals, args).await,
         Verb::Clear(args) => clear(globals, &args).await,
     }
 }

@@ -76,6 +76,30 @@ pub async fn diff(git: &Git, base: &str, commit: &str, limit: usize) -> Result<D
     Ok(result)
 }
 
+/// What is in a worktree and in no commit: the change of files that git knows, with at most `limit` bytes of text, and
+/// the names of those that it does not know. The worktree and its index stay as they are.
+///
+/// # Errors
+/// When git fails, such as for a folder that is no worktree.
+pub async fn uncommitted(worktree: &Git, limit: usize) -> Result<(String, Vec<String>)> {
+    let mut args: Vec<&str> =
+        vec!["--no-optional-locks", "-c", "core.quotePath=false", "-c", "core.fsmonitor=false", "diff"];
+    args.extend(PLAIN);
+    args.extend(["HEAD", "--"]);
+    let whole = worktree.bytes(&args, None).await?;
+    let whole = String::from_utf8_lossy(&whole);
+    let mut text = String::new();
+    for part in parts(&whole).into_iter().filter(|part| part.len() <= limit) {
+        if text.len() + part.len() <= limit {
+            text.push_str(part);
+        }
+    }
+    let args = ["--no-optional-locks", "ls-files", "--others", "--exclude-standard", "-z"];
+    let names = worktree.bytes(&args, None).await?;
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok((text, names.map(|name| String::from_utf8_lossy(name).into_owned()).collect()))
+}
+
 /// The paths that a commit changes since it left `base`.
 ///
 /// # Errors
@@ -194,6 +218,23 @@ mod tests {
         );
         assert!(told.text.contains("+diff --git a/x b/x\n") && told.left_out.is_empty(), "{}", told.text);
         assert!(diff(&git, &base, "0123456789012345678901234567890123456789", 10).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_no_commit_is_told_and_left_alone() {
+        let (_dir, git) = repository().await;
+        commit(&git, &[("a", "1\n"), (".gitignore", "ignored\n")]).await;
+        assert_eq!(uncommitted(&git, 1_000).await.unwrap(), (String::new(), vec![]));
+        for (name, text) in [("a", "2\n"), ("new", "x\n"), ("ignored", "x\n"), ("staged", "s\n")] {
+            std::fs::write(git.directory().join(name), text).unwrap();
+        }
+        git.text(["add", "staged"]).await.unwrap();
+        let index = std::fs::read(git.directory().join(".git/index")).unwrap();
+        let (text, unknown) = uncommitted(&git, 1_000).await.unwrap();
+        assert!(text.contains("-1\n+2\n") && text.contains("+s\n") && !text.contains("+x"), "{text}");
+        assert_eq!(unknown, ["new"]);
+        assert!(uncommitted(&git, 10).await.unwrap().0.is_empty());
+        assert_eq!(std::fs::read(git.directory().join(".git/index")).unwrap(), index);
     }
 
     #[tokio::test]

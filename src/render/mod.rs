@@ -14,6 +14,7 @@ pub mod iteration;
 pub mod manager;
 pub mod merge;
 pub mod message;
+pub mod patch;
 pub mod report;
 pub mod review;
 pub mod revision;

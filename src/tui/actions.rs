@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::fleet::Key;
 use super::msg::{Action, Draft, Fetch, Refusal};
+use crate::changes;
 use crate::client::{Connection, JSON, MERGE, escape, query};
 use crate::config::{self, person};
+use crate::describe;
 use crate::exit::{Failure, Kind, Result};
-use crate::render;
 use crate::rollback::{self, Goal, How};
 
 /// Content type of a JSON patch.
@@ -214,48 +215,24 @@ pub(crate) async fn fetch(connection: &Connection, fetch: &Fetch) -> Result<(Str
             })?;
             Ok((format!("{plural}/{}", key.name()), text))
         }
-        Fetch::DescribeAgent(key) => {
-            let agent = connection.get(&object("agents", key), JSON).await?;
-            let about = format!("involvedObject.name={},involvedObject.kind=Agent", key.name());
-            let namespace = escape(key.namespace());
-            let events =
-                format!("/api/v1/namespaces/{namespace}/events{}", query(&[("fieldSelector", &about)]));
-            let events = list(connection.get(&events, JSON).await?);
-            let running = format!("spec.agent={},status.phase=Running", key.name());
-            let running =
-                format!("{}{}", collection("iterations", key), query(&[("fieldSelector", &running)]));
-            let active = list(connection.get(&running, JSON).await?);
-            let active: Vec<_> = active.into_iter().filter_map(|i| serde_json::from_value(i).ok()).collect();
-            let agent = serde_json::from_value(agent)
-                .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", key.name())))?;
-            let around = render::agent::Around { active: &active, events: &events, now: Timestamp::now() };
-            Ok((format!("agent/{}", key.name()), render::agent::describe(&agent, around)))
+        Fetch::Describe(plural, key) => {
+            let value = connection.get(&object(plural, key), JSON).await?;
+            Ok((title(&value, key), describe::describe(connection, &value).await?))
         }
-        Fetch::DescribeTicket(key) => {
-            let ticket = connection.get(&object("tickets", key), JSON).await?;
-            let about = format!("involvedObject.name={},involvedObject.kind=Ticket", key.name());
-            let namespace = escape(key.namespace());
-            let events =
-                format!("/api/v1/namespaces/{namespace}/events{}", query(&[("fieldSelector", &about)]));
-            let events = list(connection.get(&events, JSON).await?);
-            let text = render::revision::describe_any(&ticket, &events, Timestamp::now());
-            Ok((format!("ticket/{}", key.name()), text))
+        Fetch::Check(key) => {
+            let value = connection.get(&object("checks", key), JSON).await?;
+            Ok((title(&value, key), describe::with_log(connection, value).await?))
         }
-        Fetch::DescribeIteration(key) => {
-            let iteration = connection.get(&object("iterations", key), JSON).await?;
-            Ok((
-                format!("iteration/{}", key.name()),
-                render::revision::describe_any(&iteration, &[], Timestamp::now()),
-            ))
+        Fetch::Changes(key) => {
+            let text = changes::of_ticket(connection, key.namespace(), key.name()).await?;
+            Ok((format!("changes of {}", key.name()), text))
         }
     }
 }
 
-fn list(mut list: Value) -> Vec<Value> {
-    match list["items"].take() {
-        Value::Array(items) => items,
-        _ => Vec::new(),
-    }
+/// `ticket/t-5`.
+fn title(object: &Value, key: &Key) -> String {
+    format!("{}/{}", object["kind"].as_str().unwrap_or_default().to_lowercase(), key.name())
 }
 
 #[cfg(test)]

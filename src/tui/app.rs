@@ -16,7 +16,7 @@ use super::actions;
 use super::hub::Hub;
 use super::informer::Informer;
 use super::model::Model;
-use super::msg::{BUDGET, Effect, Msg, Refusal, Wanted};
+use super::msg::{BUDGET, Effect, Fetch, Msg, Refusal, Wanted};
 use super::record::{Recorder, Replay};
 use super::terminal::{self, LateAnswer};
 use super::update::update;
@@ -222,11 +222,11 @@ impl App {
                     return Ok(());
                 };
                 tokio::spawn(async move {
-                    let (title, text) = match actions::fetch(&connection, &fetch).await {
-                        Ok(page) => page,
-                        Err(failure) => ("It could not be read".into(), failure.render()),
+                    let (title, text, diff) = match actions::fetch(&connection, &fetch).await {
+                        Ok((title, text)) => (title, text, matches!(fetch, Fetch::Changes(_))),
+                        Err(failure) => ("It could not be read".into(), failure.render(), false),
                     };
-                    let _ = results.send(Msg::Page { title, text }).await;
+                    let _ = results.send(Msg::Page { title, text, diff }).await;
                 });
             }
         }

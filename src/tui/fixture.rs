@@ -305,6 +305,14 @@ impl Steer {
         super::testing::rows(terminal.backend().buffer())
     }
 
+    /// The same with the styles of each row below it.
+    pub(crate) fn styled(&self) -> String {
+        let (width, height) = self.model.size;
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| view::draw(&self.model, frame)).unwrap();
+        super::testing::styled_rows(terminal.backend().buffer(), &self.model.theme)
+    }
+
     /// The last line of the screen.
     pub(crate) fn footer(&self) -> String {
         self.screen().lines().last().unwrap_or_default().to_owned()

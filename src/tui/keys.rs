@@ -127,6 +127,10 @@ pub enum Act {
     SendBack,
     /// Give a ticket up.
     Cancel,
+    /// The diff of a ticket.
+    Changes,
+    /// What the newest check of a ticket printed.
+    Output,
 }
 
 /// One row of the table.
@@ -217,10 +221,12 @@ pub const KEYS: &[Binding] = &[
         .twin("gcluster apply -f FILE")
         .writes(),
     key(&["enter"], Act::Enter, "go in: to the ticket").at(&[Place::Board]).hint("open"),
-    key(&["enter"], Act::Enter, "the conversation of the marked agent")
+    key(&["enter"], Act::Enter, "open what is marked: conversation, diff, check, review, merge, workspace")
         .at(&[Place::Ticket])
-        .hint("conversation")
+        .hint("open")
         .twin("gcluster logs AGENT -f"),
+    key(&["]"], Act::Newer, "mark the next thing that can be opened").at(&[Place::Ticket]).hint("next"),
+    key(&["["], Act::Older, "mark the one before").at(&[Place::Ticket]),
     key(&["c"], Act::Approve, "approve what was made; a held or failed ticket goes on")
         .at(TICKETS)
         .hint("approve")
@@ -241,13 +247,18 @@ pub const KEYS: &[Binding] = &[
         .hint("hold")
         .twin("gcluster ticket hold|open TICKET")
         .writes(),
-    key(&["i", "space"], Act::Message, "write to the marked agent")
+    key(&["i", "space"], Act::Message, "write to the marked agent, else the newest")
         .at(&[Place::Ticket])
         .hint("message")
         .twin("gcluster send AGENT TEXT")
         .writes(),
-    key(&["["], Act::Older, "mark an older agent of the ticket").at(&[Place::Ticket]),
-    key(&["]"], Act::Newer, "mark a newer agent of the ticket").at(&[Place::Ticket]),
+    key(&["D"], Act::Changes, "the diff: what was made, and what is not committed yet")
+        .at(TICKETS)
+        .hint("diff")
+        .twin("gcluster ticket diff TICKET"),
+    key(&["L"], Act::Output, "what the newest check printed, a red one first")
+        .at(TICKETS)
+        .twin("gcluster logs check/CHECK"),
     key(&["/"], Act::Search, "search; text, !text, -l label=value")
         .at(TICKETS)
         .hint("search")

@@ -29,6 +29,7 @@ pub mod model;
 pub mod msg;
 pub mod need;
 pub(crate) mod record;
+pub mod sheet;
 pub mod start;
 pub(crate) mod terminal;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::keys::Place;
 use super::layout::{self, Areas, Pane, Shape};
 use super::line_edit::LineEdit;
 use super::msg::{Action, Draft, Link, Wanted};
+use super::sheet::Sheet;
 use super::theme::{Mode, Theme};
 use super::tickets::{Backlog, Desk, Panel, PoolRow, Story};
 use super::tree::{RowId, Source, Tree};
@@ -154,8 +155,8 @@ pub struct PromptEdit {
 pub enum Overlay {
     /// Keys of the view; searchable.
     Help(LineEdit, usize),
-    /// A text with a title, and its first line in view.
-    Page(String, Vec<String>, usize),
+    /// A text.
+    Sheet(Sheet),
     /// A question, what is kept, and what happens on yes.
     Confirm(Confirm),
 }

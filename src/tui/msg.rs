@@ -59,6 +59,9 @@ pub enum Msg {
         title: String,
         /// Its lines.
         text: String,
+        /// True for a diff.
+        #[serde(default)]
+        diff: bool,
     },
     /// What was asked for is done, or is not.
     Done {
@@ -247,12 +250,12 @@ pub enum Effect {
 pub enum Fetch {
     /// An object as YAML: kind in the plural, key.
     Yaml(&'static str, Key),
-    /// `describe agent`.
-    DescribeAgent(Key),
-    /// `describe` of an iteration.
-    DescribeIteration(Key),
-    /// `describe ticket`.
-    DescribeTicket(Key),
+    /// An object in words, as `describe` tells it: kind in the plural, key.
+    Describe(&'static str, Key),
+    /// A check with everything that its script printed.
+    Check(Key),
+    /// What was made for a ticket, as a diff.
+    Changes(Key),
 }
 
 /// What should be followed. It is a function of the model; the informer makes it so.

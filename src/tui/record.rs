@@ -80,7 +80,7 @@ impl Recorder {
         let msg = match msg {
             // A whole object may hold what nobody else is to see.
             Msg::Page { title, .. } => {
-                Msg::Page { title: title.clone(), text: "This is not recorded.".into() }
+                Msg::Page { title: title.clone(), text: "This is not recorded.".into(), diff: false }
             }
             other => other.clone(),
         };
@@ -150,7 +150,7 @@ mod tests {
         let mut recorder = Recorder::create(&path, &Head::new((80, 24), "h:1", Some("d"))).unwrap();
         recorder.take(&key);
         recorder.take(&agents);
-        recorder.take(&Msg::Page { title: "t".into(), text: "SECRET=1".into() });
+        recorder.take(&Msg::Page { title: "t".into(), text: "SECRET=1".into(), diff: false });
         recorder.flush();
         drop(recorder);
         let replay = Replay::open(&path).unwrap();

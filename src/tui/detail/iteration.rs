@@ -13,6 +13,9 @@ use crate::tui::conversation::Conversation;
 use crate::tui::text::{flow, one_line};
 use crate::tui::theme::Theme;
 
+/// From this width on the header names revision and session.
+const ROOMY: u16 = 56;
+
 /// What the header says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
@@ -105,7 +108,12 @@ pub fn iteration_header(facts: &Facts, now: Timestamp, area: Rect, theme: &Theme
         first.push(format!("{} process{}", facts.processes, if facts.processes == 1 { "" } else { "es" }));
     }
     first.extend(facts.cost.clone());
-    first.extend([&facts.model, &facts.revision].into_iter().filter(|text| !text.is_empty()).cloned());
+    // In a narrow pane the conversation is worth more than names that nobody reads.
+    let roomy = area.width >= ROOMY;
+    let names = [(&facts.model, true), (&facts.revision, roomy)];
+    first.extend(
+        names.into_iter().filter(|(text, shown)| *shown && !text.is_empty()).map(|(text, _)| text.clone()),
+    );
     let mut second = Vec::new();
     let tokens = &facts.tokens;
     if tokens.total > 0 {
@@ -116,7 +124,7 @@ pub fn iteration_header(facts: &Facts, now: Timestamp, area: Rect, theme: &Theme
         let kinds = [("input", input), ("output", output), ("cache read", read), ("cache written", written)];
         second.extend(kinds.map(|(kind, count)| format!("{kind} {count}")));
     }
-    if !facts.session.is_empty() {
+    if roomy && !facts.session.is_empty() {
         second.push(format!("session {}", facts.session));
     }
     let columns = usize::from(area.width).max(1);

@@ -80,6 +80,37 @@ impl Lane {
     }
 }
 
+/// The groups of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Nothing goes on before a person acts.
+    NeedsYou,
+    /// The others of a column.
+    Lane(Lane),
+}
+
+impl Group {
+    /// Every group, from top to bottom: who waits for a person, what is under way, what waits, what is over.
+    const ALL: [Group; 8] = [
+        Group::NeedsYou,
+        Group::Lane(Lane::Merging),
+        Group::Lane(Lane::Reviewing),
+        Group::Lane(Lane::Checking),
+        Group::Lane(Lane::Working),
+        Group::Lane(Lane::Ready),
+        Group::Lane(Lane::Waiting),
+        Group::Lane(Lane::Done),
+    ];
+
+    /// Its heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Group::NeedsYou => "Needs you",
+            Group::Lane(lane) => lane.title(),
+        }
+    }
+}
+
 /// What is kept of every ticket.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TicketRow {
@@ -119,6 +150,12 @@ pub struct TicketRow {
     pub conflict: Option<String>,
     /// A decision that was not carried out yet.
     pub decided: bool,
+    /// Names of the tickets that have to be merged before.
+    #[serde(default)]
+    pub depends_on: Vec<String>,
+    /// How often a worker began.
+    #[serde(default)]
+    pub round: i32,
 }
 
 impl TicketRow {
@@ -147,6 +184,8 @@ impl TicketRow {
             tags: spec.tags.clone(),
             conflict: conflict.map(|condition| condition.message.clone()),
             decided: decision.is_some() && decision != status.observed_decision.as_ref(),
+            depends_on: spec.depends_on.clone(),
+            round: status.round,
         }
     }
 
@@ -236,9 +275,39 @@ impl Backlog {
         self.conflicts
     }
 
-    /// Those that are shown, column by column.
-    pub fn in_order(&self) -> impl Iterator<Item = &TicketRow> {
-        self.shown.iter().filter_map(|rank| self.get(&rank.5))
+    /// Those that are shown, group by group.
+    pub fn in_order(&self) -> impl Iterator<Item = (Group, &TicketRow)> {
+        Group::ALL.into_iter().flat_map(move |group| self.group(group).map(move |row| (group, row)))
+    }
+
+    /// Those of a group that are shown. Those that need somebody stand first in their column.
+    fn group(&self, group: Group) -> impl Iterator<Item = &TicketRow> {
+        let lanes = match group {
+            Group::NeedsYou => Lane::ALL.as_slice(),
+            Group::Lane(lane) => Lane::ALL.get(lane.index()..=lane.index()).unwrap_or_default(),
+        };
+        let restful = group != Group::NeedsYou;
+        let ranks = lanes
+            .iter()
+            .flat_map(move |lane| self.ranks_from(*lane, restful).take_while(move |rank| rank.1 == restful));
+        ranks.filter_map(|rank| self.get(&rank.5))
+    }
+
+    /// How many of a group are shown.
+    pub fn count_group(&self, group: Group) -> usize {
+        self.group(group).count()
+    }
+
+    /// Those that wait for a ticket to be merged.
+    pub fn waiting_for(&self, key: &Key) -> Vec<&TicketRow> {
+        let waits = |row: &&TicketRow| {
+            row.key.namespace() == key.namespace()
+                && !row.phase.is_terminal()
+                && row.depends_on.iter().any(|name| name == key.name())
+        };
+        let mut rows: Vec<&TicketRow> = self.rows.values().map(|(row, _)| row).filter(waits).collect();
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        rows
     }
 
     /// Those of a column that are shown.
@@ -252,7 +321,12 @@ impl Backlog {
     }
 
     fn ranks(&self, lane: Lane) -> impl Iterator<Item = &Rank> {
-        let from: Rank = (lane, false, i64::MIN, i64::MIN, String::new(), Key::default());
+        self.ranks_from(lane, false)
+    }
+
+    /// The same without those that need somebody, where only the restful ones are asked for.
+    fn ranks_from(&self, lane: Lane, restful: bool) -> impl Iterator<Item = &Rank> {
+        let from: Rank = (lane, restful, i64::MIN, i64::MIN, String::new(), Key::default());
         self.shown.range(from..).take_while(move |rank| rank.0 == lane)
     }
 

@@ -7,8 +7,9 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::backlog::{Lane, TicketRow};
+use super::backlog::{Group, Lane, TicketRow};
 use super::desk::ListRow;
+use super::story::PoolRow;
 use crate::render::age;
 use crate::tui::layout::Pane;
 use crate::tui::model::Model;
@@ -21,8 +22,10 @@ use crate::tui::view::parts::{between, panel};
 pub const WIDEST_LIST: u16 = 112;
 /// Columns below which a card has two rows for its title.
 const NARROW: u16 = 26;
-/// Columns that a title keeps in the list before anything but the age stands at its right.
-const TITLE: usize = 20;
+/// Columns that id and title keep in the list before anything stands at their right.
+const TITLE: usize = 18;
+/// Columns of the word about the state in the list, and how few are enough for one.
+const WORD: (usize, usize) = (15, 10);
 
 /// Rows of the title of a card, where all columns together have so much room.
 fn title_rows(width: u16) -> u16 {
@@ -62,18 +65,28 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     }
 }
 
-/// `builders 2 of 3 busy`, or what keeps a pool from taking more.
+/// `builders 2 of 3 busy`, or what keeps a pool from taking more; `builders 2/3` where there is less room.
 fn pools(model: &Model, room: usize) -> String {
-    let all: Vec<String> = model
-        .pools
-        .values()
-        .map(|pool| match &pool.message {
-            Some(why) => format!("{}: {}", pool.key.name(), text::one_line(why)),
-            None => format!("{} {} of {} busy", pool.key.name(), pool.busy, pool.workers),
-        })
-        .collect();
-    let dot = format!(" {} ", model.theme.glyphs.dot);
-    text::truncate(&all.join(&dot), room, model.theme.glyphs.ellipsis).into_owned()
+    let glyphs = &model.theme.glyphs;
+    // With all workers at work there is nothing to explain.
+    let trouble = |pool: &PoolRow| pool.message.clone().filter(|_| pool.busy < pool.workers);
+    let words = |pool: &PoolRow| match trouble(pool) {
+        Some(why) => format!("{}: {}", pool.key.name(), text::one_line(&why)),
+        None => format!("{} {} of {} busy", pool.key.name(), pool.busy, pool.workers),
+    };
+    let counts = |pool: &PoolRow| {
+        let sign = if trouble(pool).is_some() { format!("{} ", glyphs.attention) } else { String::new() };
+        format!("{sign}{} {}/{}", pool.key.name(), pool.busy, pool.workers)
+    };
+    let all = |each: &dyn Fn(&PoolRow) -> String| {
+        model.pools.values().map(each).collect::<Vec<_>>().join(&format!(" {} ", glyphs.dot))
+    };
+    let long = all(&words);
+    let shown = if text::width(&long) <= room { long } else { all(&counts) };
+    match room {
+        0..8 => String::new(),
+        _ => text::truncate(&shown, room, glyphs.ellipsis).into_owned(),
+    }
 }
 
 /// What to do when there is nothing to see.
@@ -163,13 +176,17 @@ fn card(model: &Model, row: &TicketRow, frame: &mut Frame<'_>, area: Rect) {
         Span::styled(format!("{sign} "), style),
         Span::styled(text::one_line(&row.id).into_owned(), theme.strong),
     ];
-    let priority = Span::styled(format!(" P{} ", row.priority), priority_style(row, theme));
+    let priority = format!(" P{} ", row.priority);
     let mut facts = vec![mark(), Span::raw(" ")];
     facts.extend(facts_of(row, model, area.width < NARROW));
     let since = row.since.or(row.created);
     let since = since.map_or_else(String::new, |at| format!(" {} ", age::since(at, model.now)));
     let reviewed = if row.reviews > 0 { format!(" {}", reviews(row.reviews, theme)) } else { String::new() };
-    let right = vec![Span::styled(reviewed, theme.text), priority];
+    // The place in the column says which is first: an id that is whole is worth more.
+    let used: usize = head.iter().map(|span| text::width(&span.content)).sum();
+    let fits = used + text::width(&reviewed) + text::width(&priority) <= width;
+    let priority = if fits { priority } else { " ".to_owned() };
+    let right = vec![Span::styled(reviewed, theme.text), Span::styled(priority, priority_style(row, theme))];
     let mut lines = vec![between(head, right, width, glyphs.ellipsis)];
     for title in titles(&row.title, width.saturating_sub(3), area.height.saturating_sub(2), glyphs.ellipsis) {
         let title = vec![mark(), Span::raw(" "), Span::styled(title, theme.text)];
@@ -201,14 +218,15 @@ fn facts_of(row: &TicketRow, model: &Model, narrow: bool) -> Vec<Span<'static>> 
     let theme = &model.theme;
     let mut facts: Vec<(String, Style)> = Vec::new();
     if let Some((word, style)) = word(row, theme) {
-        facts.push((word, style));
+        facts.push((
+            if row.needs() && row.phase != TicketPhase::Failed { "needs you".into() } else { word },
+            style,
+        ));
     }
     if !narrow && row.conflict.is_some() && !row.phase.is_terminal() {
         facts.push((format!("{} conflict", theme.glyphs.conflict), theme.warn));
     }
-    if let Some(worker) = row.worker {
-        facts.push((format!("w{worker}"), theme.text));
-    }
+    facts.extend(worker(row).map(|worker| (worker, theme.text)));
     let mut spans: Vec<Span<'static>> = Vec::new();
     for (text, style) in facts {
         let blank = if spans.is_empty() { "" } else { " " };
@@ -217,19 +235,29 @@ fn facts_of(row: &TicketRow, model: &Model, narrow: bool) -> Vec<Span<'static>> 
     spans
 }
 
-/// What its column does not say already.
+/// What its column does not say already; of what waits, for whom.
 fn word(row: &TicketRow, theme: &Theme) -> Option<(String, Style)> {
     Some(match (row.phase, row.state) {
-        _ if row.needs() && row.phase != TicketPhase::Failed => ("needs you".into(), theme.bad),
+        _ if row.needs() => (format!("{:?}", row.phase).to_lowercase(), theme.bad),
         (TicketPhase::Merged, _) => ("merged".into(), theme.good),
         (TicketPhase::Failed, _) => ("failed".into(), theme.bad),
         (TicketPhase::Cancelled, _) => ("cancelled".into(), theme.dim),
         (_, TicketState::Held) => ("held".into(), theme.warn),
         (_, TicketState::Cancelled) => ("cancelling".into(), theme.warn),
         (TicketPhase::Approved, _) => ("approved".into(), theme.good),
-        (TicketPhase::Waiting, _) => (in_words(&row.reason), theme.dim),
+        (TicketPhase::Waiting, _) => match row.message.strip_prefix("it waits ") {
+            Some(whom) => (text::one_line(whom).into_owned(), theme.dim),
+            None => (in_words(&row.reason), theme.dim),
+        },
         _ => return None,
     })
+}
+
+/// Who has it, and which round of work it is.
+fn worker(row: &TicketRow) -> Option<String> {
+    let worker = row.worker.filter(|_| row.phase.is_in_flight())?;
+    let again = row.phase == TicketPhase::Working && row.round > 1;
+    Some(if again { format!("w{worker} round {}", row.round) } else { format!("w{worker}") })
 }
 
 /// `DependencyMissing` as `dependency missing`.
@@ -274,71 +302,102 @@ fn priority_style(row: &TicketRow, theme: &Theme) -> Style {
 }
 
 fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let theme = &model.theme;
     let width = usize::from(area.width);
     let rows = model.desk.window(&model.backlog, usize::from(area.height));
+    let columns = Columns::of(model, width);
     for (row, y) in rows.iter().zip(area.y..) {
         let line = match row {
-            ListRow::Group(lane) => heading(*lane, model, width),
+            ListRow::Group(group) => heading(*group, model, width),
             ListRow::Ticket(row) => {
+                let line = ticket_line(row, model, width, &columns);
                 let selected = Some(&row.key) == model.desk.selected();
-                let line = ticket_line(row, model, width, selected && model.pane == Pane::Tree);
-                if selected { line.patch_style(theme.selected) } else { line }
+                if selected { line.patch_style(model.theme.selected) } else { line }
             }
         };
         frame.render_widget(line, Rect { y, height: 1, ..area });
     }
 }
 
-fn heading(lane: Lane, model: &Model, width: usize) -> Line<'static> {
+fn heading(group: Group, model: &Model, width: usize) -> Line<'static> {
     let theme = &model.theme;
-    let text = format!(" {} ", lane.title().to_uppercase());
-    let count = format!("{} ", model.backlog.count(lane));
+    let style = if group == Group::NeedsYou { theme.bad } else { theme.accent };
+    let text = format!(" {} ", group.title().to_uppercase());
+    let count = format!("{} ", model.backlog.count_group(group));
     let rule = width.saturating_sub(text::width(&text) + text::width(&count) + 1);
     Line::from(vec![
-        Span::styled(text, theme.accent.add_modifier(Modifier::BOLD)),
+        Span::styled(text, style.add_modifier(Modifier::BOLD)),
         Span::styled(count, theme.dim),
         Span::styled(theme.glyphs.rule.repeat(rule), theme.border),
     ])
 }
 
-fn ticket_line(row: &TicketRow, model: &Model, width: usize, marked: bool) -> Line<'static> {
+/// The columns at the right of the list, by their widths; 0 for one that no row has use for, or that there is no room
+/// for.
+struct Columns {
+    priority: usize,
+    word: usize,
+    conflict: usize,
+    reviews: usize,
+    age: usize,
+}
+
+impl Columns {
+    /// The first to be given room is the last to go.
+    fn of(model: &Model, width: usize) -> Self {
+        let any = |has: &dyn Fn(&TicketRow) -> bool| model.backlog.in_order().any(|(_, row)| has(row));
+        let mut room = width.saturating_sub(TITLE);
+        let mut take = |columns: usize, wanted: bool| {
+            let given = if wanted && room >= columns { columns } else { 0 };
+            room -= given;
+            given
+        };
+        let age = take(6, true);
+        let reviews = take(5, any(&|row| row.reviews > 0));
+        let conflict = take(2, any(&|row| row.conflict.is_some() && !row.phase.is_terminal()));
+        let priority = take(4, width >= 48);
+        let word = if room < WORD.1 { 0 } else { room.min(WORD.0) };
+        Self { priority, word, conflict, reviews, age }
+    }
+}
+
+fn ticket_line(row: &TicketRow, model: &Model, width: usize, columns: &Columns) -> Line<'static> {
     let theme = &model.theme;
     let glyphs = &theme.glyphs;
     let (style, sign) = sign(row, theme);
+    let mark = match (Some(&row.key) == model.desk.selected(), model.pane) {
+        (false, _) => Span::raw(" "),
+        (true, Pane::Tree) => Span::styled(glyphs.selector, theme.accent),
+        (true, Pane::Detail) => Span::styled(glyphs.selector, theme.border),
+    };
     let left = vec![
-        Span::styled(if marked { glyphs.selector } else { " " }, theme.accent),
+        mark,
         Span::styled(format!("{sign} "), style),
         Span::styled(text::one_line(&row.id).into_owned(), theme.strong),
         Span::styled(format!(" {}", text::one_line(&row.title)), theme.text),
     ];
     let since = row.since.or(row.created);
     let since = since.map_or_else(String::new, |at| age::since(at, model.now));
-    let (word, word_style) = word(row, theme).unwrap_or_default();
+    let (word, word_style) =
+        word(row, theme).or_else(|| worker(row).map(|worker| (worker, theme.text))).unwrap_or_default();
     let conflict = if row.conflict.is_some() && !row.phase.is_terminal() { glyphs.conflict } else { "" };
-    // The first is the last to go. What is empty in one row is a gap in all of them, so that columns stay columns.
-    let columns = [
-        (since, 5, theme.dim),
-        (if row.reviews > 0 { reviews(row.reviews, theme) } else { String::new() }, 5, theme.text),
-        (row.worker.map_or_else(String::new, |worker| format!("w{worker}")), 4, theme.text),
-        (conflict.to_owned(), 2, theme.warn),
-        (format!("P{}", row.priority), 4, priority_style(row, theme)),
-        (word, 14, word_style),
+    // What is empty in one row is a gap in all of them, so that columns stay columns.
+    let cells = [
+        (word, columns.word, word_style),
+        (format!("P{}", row.priority), columns.priority, priority_style(row, theme)),
+        (conflict.to_owned(), columns.conflict, theme.warn),
+        (
+            if row.reviews > 0 { reviews(row.reviews, theme) } else { String::new() },
+            columns.reviews,
+            theme.text,
+        ),
+        (since, columns.age, theme.dim),
     ];
-    let mut right = Vec::new();
-    let mut room = width.saturating_sub(TITLE);
-    for (text, columns, style) in columns {
-        if room < columns {
-            break;
-        }
-        room -= columns;
+    let cells = cells.into_iter().filter(|(_, columns, _)| *columns > 0).map(|(text, columns, style)| {
         let text = text::truncate(&text, columns - 1, glyphs.ellipsis).into_owned();
         let blank = columns - text::width(&text);
-        right.push(Span::styled(format!("{}{text}", " ".repeat(blank)), style));
-    }
-    // The age stands at the edge.
-    right.reverse();
-    between(left, right, width, glyphs.ellipsis)
+        Span::styled(format!("{}{text}", " ".repeat(blank)), style)
+    });
+    between(left, cells.collect(), width, glyphs.ellipsis)
 }
 
 /// The ticket at a place of the screen.

@@ -2,7 +2,7 @@
 //!
 //! What is selected is known by name: cards may come, go and change their column around it.
 
-use super::backlog::{Backlog, Lane, TicketRow};
+use super::backlog::{Backlog, Group, Lane, TicketRow};
 use crate::tui::fleet::Key;
 use crate::tui::tree::Move;
 
@@ -19,7 +19,7 @@ pub enum View {
 #[derive(Clone, Copy, Debug)]
 pub enum ListRow<'a> {
     /// Heading of a group.
-    Group(Lane),
+    Group(Group),
     /// A ticket.
     Ticket(&'a TicketRow),
 }
@@ -60,7 +60,8 @@ impl Desk {
             Some(place) => self.stood = place,
             None => {
                 let (lane, at) = self.stood;
-                let next = at_or_before(backlog, lane, at).or_else(|| backlog.in_order().next());
+                let next =
+                    at_or_before(backlog, lane, at).or_else(|| backlog.in_order().next().map(|(_, row)| row));
                 self.selected = next.map(|row| row.key.clone());
                 let place = self.selected.as_ref().and_then(|key| backlog.position(key));
                 self.stood = place.unwrap_or_default();
@@ -78,7 +79,7 @@ impl Desk {
                 (backlog.lane(lane).map(|row| &row.key).collect(), at)
             }
             View::List(_) => {
-                let keys: Vec<&Key> = backlog.in_order().map(|row| &row.key).collect();
+                let keys: Vec<&Key> = backlog.in_order().map(|(_, row)| &row.key).collect();
                 let at = keys.iter().position(|known| *known == key).unwrap_or(0);
                 (keys, at)
             }
@@ -122,16 +123,18 @@ impl Desk {
                 }
             }
             View::List(height) => {
-                let (mut rows, mut at) = (0, 0);
+                let (mut rows, mut at, mut heading) = (0, 0, 0);
                 for (index, row) in list(backlog).enumerate() {
                     rows = index + 1;
-                    if matches!(row, ListRow::Ticket(row) if Some(&row.key) == self.selected.as_ref()) {
-                        at = index;
+                    match row {
+                        ListRow::Group(_) if at == 0 => heading = index,
+                        ListRow::Ticket(row) if Some(&row.key) == self.selected.as_ref() => at = index,
+                        _ => {}
                     }
                 }
                 self.top = self.top.min(rows.saturating_sub(height));
                 // The heading above the first ticket of a group is worth its row.
-                let upper = if self.stood.1 == 0 && height > 1 { at.saturating_sub(1) } else { at };
+                let upper = if heading + 1 == at && height > 1 { heading } else { at };
                 self.top = self.top.min(upper).max((at + 1).saturating_sub(height));
             }
         }
@@ -156,9 +159,9 @@ fn at_or_before(backlog: &Backlog, lane: Lane, at: usize) -> Option<&TicketRow> 
 /// Every row of the list.
 fn list(backlog: &Backlog) -> impl Iterator<Item = ListRow<'_>> {
     let mut group = None;
-    backlog.in_order().flat_map(move |row| {
-        let heading = (group != Some(row.lane())).then_some(ListRow::Group(row.lane()));
-        group = Some(row.lane());
+    backlog.in_order().flat_map(move |(of, row)| {
+        let heading = (group != Some(of)).then_some(ListRow::Group(of));
+        group = Some(of);
         heading.into_iter().chain([ListRow::Ticket(row)])
     })
 }

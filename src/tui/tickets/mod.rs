@@ -10,7 +10,10 @@
 pub mod backlog;
 pub mod board;
 pub mod desk;
+pub mod mark;
+pub mod offer;
 pub mod page;
+mod sections;
 pub mod story;
 
 #[cfg(test)]
@@ -20,6 +23,7 @@ mod tests;
 
 pub use backlog::{Backlog, Lane, TicketRow};
 pub use desk::{Desk, View};
+pub use mark::Mark;
 pub use story::{News, PoolRow, Story};
 
 use super::fleet::Key;

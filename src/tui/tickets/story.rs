@@ -7,6 +7,7 @@ use gcluster_types::{Merge, Review, Ticket, Workspace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::mark::Mark;
 use crate::tui::fleet::{AgentRow, Fleet, Key};
 use crate::tui::msg::Changes;
 
@@ -60,8 +61,8 @@ pub struct Story {
     pub events: BTreeMap<String, Value>,
     /// Checks of what was made, by name.
     pub checks: BTreeMap<String, Check>,
-    /// The agent that was chosen; else the newest.
-    pub chosen: Option<Key>,
+    /// What was marked.
+    pub chosen: Option<Mark>,
     /// First line in view.
     pub scroll: usize,
 }
@@ -82,7 +83,8 @@ impl Story {
     pub fn check_names(&self) -> Vec<String> {
         let mut names = Vec::new();
         let status = self.ticket.as_ref().and_then(|ticket| ticket.status.as_ref());
-        for change in status.iter().flat_map(|status| &status.changes).filter(|c| !c.commit.is_empty()) {
+        // Without a commit of its own, its tip is that of somebody else.
+        for change in status.iter().flat_map(|status| &status.changes).filter(|c| c.commits > 0) {
             for quick in [false, true] {
                 names.push(Check::name_of(&change.repository, &change.commit, quick));
             }
@@ -116,11 +118,26 @@ impl Story {
         rows
     }
 
-    /// The agent that was chosen, else the newest.
-    pub fn agent<'a>(&self, fleet: &'a Fleet) -> Option<&'a AgentRow> {
-        let agents = self.agents(fleet);
-        let chosen = agents.iter().find(|row| Some(&row.key) == self.chosen.as_ref());
-        chosen.or(agents.first()).copied()
+    /// Its checks, the newest first.
+    pub fn checks_in_order(&self) -> impl Iterator<Item = &Check> {
+        let began = |check: &Check| check.status.as_ref().and_then(|status| status.started_at.clone());
+        let mut all: Vec<&Check> = self.checks.values().collect();
+        all.sort_by_key(|check| std::cmp::Reverse(began(check)));
+        all.into_iter()
+    }
+
+    /// Its reviews, the newest first.
+    pub fn reviews_in_order(&self) -> impl Iterator<Item = &Review> {
+        let mut all: Vec<&Review> = self.reviews.values().collect();
+        all.sort_by_key(|review| std::cmp::Reverse(review.spec.round));
+        all.into_iter()
+    }
+
+    /// Its merges, the newest first.
+    pub fn merges_in_order(&self) -> impl Iterator<Item = &Merge> {
+        let mut all: Vec<&Merge> = self.merges.values().collect();
+        all.sort_by_key(|merge| std::cmp::Reverse(merge.metadata.creation_timestamp.clone()));
+        all.into_iter()
     }
 }
 

@@ -66,7 +66,9 @@ fn without_tickets_nothing_speaks_of_them_and_an_empty_board_says_how_to_add_one
     steer.send(tickets(&[]));
     assert!(steer.screen().contains("gcluster ticket add"), "{}", steer.screen());
     assert!(steer.press("enter").is_empty() && steer.model.pane == Pane::Tree);
-    for letter in ["c", "b", "s", "z", "X", "ctrl-d", "y", "d", "E", "C", "h", "l", "j", "G", "i", "[", "]"] {
+    for letter in
+        ["c", "b", "s", "z", "X", "ctrl-d", "y", "d", "E", "C", "h", "l", "j", "G", "i", "[", "]", "D", "L"]
+    {
         assert!(steer.press(letter).is_empty(), "{letter}");
         assert!(steer.model.input.is_none() && steer.model.overlay.is_none(), "{letter}");
     }
@@ -140,8 +142,10 @@ fn the_board_is_walked_by_columns_and_the_list_by_rows() {
     let mut steer = Steer::tickets(80, 24);
     steer.press("G");
     assert_eq!(steer.chosen(), "t-15");
-    steer.keys("g j j j j");
-    assert_eq!(steer.chosen(), "t-11");
+    steer.keys("g");
+    assert_eq!(steer.chosen(), "t-7", "who needs somebody is first");
+    steer.keys("j j j j");
+    assert_eq!(steer.chosen(), "t-8", "then what is under way");
     steer.press("l");
     assert_eq!(steer.model.pane, Pane::Detail);
     steer.press("h");
@@ -203,17 +207,105 @@ fn the_conversation_of_a_ticket_is_opened_followed_and_left() {
     steer.press("q");
     assert_eq!((steer.model.panel, steer.model.pane, steer.chosen()), (Panel::Tickets, Pane::Detail, "t-5"));
     // An older agent, and back by escape.
-    steer.keys("[ enter");
+    steer.keys("] enter");
     assert_eq!(steer.selected(), "t-5-review-1-1");
     steer.press("esc");
     assert_eq!(steer.model.panel, Panel::Tickets);
-    steer.keys("] ]");
-    assert!(steer.footer().contains("no newer agent"));
+    steer.keys("[ [");
+    assert!(steer.footer().contains("the first one"), "{}", steer.footer());
     // Whoever moves on in the tree is where agents are.
     steer.keys("enter tab");
     assert_eq!((steer.model.panel, steer.model.pane), (Panel::Agents, Pane::Tree));
     steer.keys("j enter esc");
     assert_eq!(steer.model.panel, Panel::Agents);
+}
+
+#[test]
+fn everything_on_the_page_of_a_ticket_is_opened_by_walking_to_it() {
+    let mut steer = Steer::ticket(80, 24);
+    let fetched = |effects: &[Effect]| match effects {
+        [Effect::Fetch(fetch)] => fetch.clone(),
+        other => panic!("{other:?}"),
+    };
+    steer.keys("] ] ]");
+    assert!(steer.footer().contains("enter diff"), "{}", steer.footer());
+    assert_eq!(fetched(&steer.press("enter")), Fetch::Changes(key("t-5")));
+    steer.press("]");
+    assert!(steer.screen().contains("▌✗ failed  app bbbbbbbbbb"), "it is in view:\n{}", steer.screen());
+    assert_eq!(fetched(&steer.press("enter")), Fetch::Check(key("app-bbbbbbbbbbbb")));
+    for (plural, name) in [("reviews", "t-5-review-1"), ("merges", "t-5-merge-1"), ("workspaces", "t-5")] {
+        steer.press("]");
+        assert_eq!(fetched(&steer.press("enter")), Fetch::Describe(plural, key(name)));
+    }
+    steer.press("]");
+    assert!(steer.footer().contains("the last one"), "{}", steer.footer());
+    // From anywhere.
+    assert_eq!(fetched(&steer.press("D")), Fetch::Changes(key("t-5")));
+    assert_eq!(fetched(&steer.press("L")), Fetch::Check(key("app-bbbbbbbbbbbb")));
+    // What goes away is not marked any more.
+    steer.model.notice = None;
+    steer.send(Msg::Story(key("t-5"), News::Workspaces(Changes { all: true, ..Changes::default() })));
+    assert!(steer.footer().contains("enter conversation"), "{}", steer.footer());
+}
+
+#[test]
+fn keys_that_would_do_nothing_are_not_offered() {
+    let offered = |name: &str| {
+        let mut steer = Steer::tickets(200, 60);
+        steer.command(&format!("ticket {name}"));
+        steer.footer()
+    };
+    for (name, there, not) in [
+        ("t-7", vec!["c approve", "b send back", "s stop", "z hold", "D diff"], vec!["continue"]),
+        ("t-14", vec!["c continue", "b send back"], vec!["stop", "hold"]),
+        ("t-10", vec!["c continue", "z open"], vec!["approve"]),
+        ("t-1", vec!["b send back", "s stop", "z hold"], vec!["c "]),
+        ("t-12", vec!["s stop"], vec!["approve", "continue"]),
+        ("t-13", vec!["enter open", "D diff"], vec!["approve", "send back", "stop", "hold"]),
+        ("t-15", vec!["enter open"], vec!["approve", "send back", "stop", "hold"]),
+    ] {
+        let footer = offered(name);
+        for word in there {
+            assert!(footer.contains(word), "{name}: {word} in {footer}");
+        }
+        for word in not {
+            assert!(!footer.contains(word), "{name}: {word} not in {footer}");
+        }
+    }
+    // However narrow, the key that tells of all others is there.
+    for width in [60, 80, 100] {
+        assert!(Steer::ticket(width, 24).footer().contains("? keys"), "{width}");
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_ticket_that_is_not_its_own() {
+    let mut steer = Steer::ticket(120, 40);
+    let mut one = told();
+    for change in &mut one.status.as_mut().unwrap().changes {
+        change.commits = 0;
+    }
+    steer.send(Msg::Story(key("t-5"), News::Ticket(Some(Box::new(one)))));
+    assert!(steer.model.wanted().checks.is_empty(), "its tip is a commit of the base");
+    assert!(steer.screen().contains("no commit yet"), "{}", steer.screen());
+    // Whom it waits for, and who waits for it.
+    let before = |names: &[&str]| ("/spec/dependsOn", json!(names));
+    steer.send(changed_ticket(&ticket("T-5", 3, "Waiting", "Dependencies", &[before(&["t-13", "t-99"])])));
+    steer.send(changed_ticket(&ticket("T-11", 3, "Waiting", "Dependencies", &[before(&["t-5"])])));
+    let screen = steer.screen();
+    for words in ["t-13 (merged), t-99 (not there)", "Wanted by   t-11"] {
+        assert!(screen.contains(words), "{words}:\n{screen}");
+    }
+}
+
+#[test]
+fn a_diff_lies_over_the_rest_in_colours() {
+    let mut steer = Steer::ticket(80, 24);
+    let text = "# app: 1 commit of agent-2/feat-t-5\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old \x1b[31m\n+new\n kept\n";
+    steer.send(Msg::Page { title: "changes of t-5".into(), text: text.into(), diff: true });
+    snapshot("screen-diff-80x24", &steer.styled());
+    steer.press("q");
+    assert!(steer.model.overlay.is_none());
 }
 
 fn decided(effects: &[Effect]) -> Option<(&str, HumanVerdict, &str)> {
@@ -314,7 +406,7 @@ fn commands_for_agents_do_not_reach_an_agent_that_is_not_seen() {
         assert!(steer.footer().contains("concerns an agent"), "{line}: {}", steer.footer());
     }
     assert!(matches!(&steer.command("yaml")[..], [Effect::Fetch(Fetch::Yaml("tickets", _))]));
-    assert!(matches!(&steer.command("describe")[..], [Effect::Fetch(Fetch::DescribeTicket(_))]));
+    assert!(matches!(&steer.command("describe")[..], [Effect::Fetch(Fetch::Describe("tickets", _))]));
     steer.command("delete");
     assert!(steer.screen().contains("Delete T-2?"));
     steer.press("esc");
@@ -451,7 +543,7 @@ proptest! {
                 Step::Narrow(narrow) => view = if narrow { View::List(5) } else { View::Board(3) },
             }
             desk.settle(&backlog, view);
-            let needing = backlog.in_order().filter(|row| row.needs()).count();
+            let needing = backlog.in_order().filter(|(_, row)| row.needs()).count();
             prop_assert!(!backlog.filter().is_empty() || needing == backlog.needing());
             prop_assert_eq!(Lane::ALL.iter().map(|lane| backlog.count(*lane)).sum::<usize>(), backlog.shown());
             let Some(selected) = desk.selected() else {

@@ -163,8 +163,11 @@ impl Tree {
         self.settle(source, 1);
     }
 
-    /// An agent came newly into the fleet.
-    pub fn arrived(&mut self, key: &Key) {
+    /// An agent came newly into the fleet, which has so many now. Beyond a small one, it is shown closed.
+    pub fn arrived(&mut self, key: &Key, fleet: usize) {
+        if fleet > OPEN_UP_TO && !self.folds.contains_key(&(key.clone(), None)) {
+            self.folds.insert((key.clone(), None), false);
+        }
         if self.is_open(key, None) && !self.opened.contains(key) {
             self.opened.push(key.clone());
         }

@@ -108,7 +108,7 @@ pub(super) fn act(model: &mut Model, act: Act) -> Vec<Effect> {
         }
         Act::ToAgents => return tickets::show(model, Panel::Agents),
         Act::ToTickets => return tickets::show(model, Panel::Tickets),
-        Act::Approve | Act::SendBack | Act::Cancel => {}
+        Act::Approve | Act::SendBack | Act::Cancel | Act::Changes | Act::Output => {}
     }
     Vec::new()
 }
@@ -314,9 +314,9 @@ pub(super) fn yaml(model: &mut Model) -> Vec<Effect> {
 pub(super) fn describe(model: &mut Model) -> Vec<Effect> {
     match model.tree.selected() {
         Some(RowId::Iteration(key, _, name)) => {
-            vec![Effect::Fetch(Fetch::DescribeIteration(Key::new(key.namespace(), name)))]
+            vec![Effect::Fetch(Fetch::Describe("iterations", Key::new(key.namespace(), name)))]
         }
-        Some(row) => vec![Effect::Fetch(Fetch::DescribeAgent(row.agent().clone()))],
+        Some(row) => vec![Effect::Fetch(Fetch::Describe("agents", row.agent().clone()))],
         None => Vec::new(),
     }
 }

@@ -11,6 +11,7 @@ use crate::tui::keys::Act;
 use crate::tui::layout::Pane;
 use crate::tui::model::{Model, Overlay, Subject};
 use crate::tui::msg::{Action, Effect};
+use crate::tui::sheet::Sheet;
 use crate::tui::theme::Theme;
 use crate::tui::tickets::{Backlog, Desk, Panel, Story};
 use crate::tui::tree::RowId;
@@ -253,5 +254,5 @@ fn page(model: &mut Model, what: &str, lines: Vec<String>) {
         Some(row) => format!("{what} of {}", row.agent().name()),
         None => return,
     };
-    model.overlay = Some(Overlay::Page(title, lines, 0));
+    model.overlay = Some(Overlay::Sheet(Sheet::new(title, &lines.join("\n"))));
 }

@@ -98,7 +98,7 @@ fn agents(model: &mut Model, changes: Changes<AgentRow>) -> Vec<Effect> {
             let before = model.fleet.put(row);
             ring |= needs && before != Some(Need::You);
             if before.is_none() {
-                model.tree.arrived(&key);
+                model.tree.arrived(&key, model.fleet.len());
             }
         }
         for name in &changes.gone {

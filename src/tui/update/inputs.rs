@@ -183,7 +183,7 @@ fn offers(model: &Model, line: &str) -> Vec<String> {
     namespaces.dedup();
     let tickets = |word: &str| -> Vec<String> {
         let fitting =
-            model.backlog.in_order().map(|row| row.key.name()).filter(|name| name.starts_with(word));
+            model.backlog.in_order().map(|(_, row)| row.key.name()).filter(|name| name.starts_with(word));
         fitting.take(OFFERS).map(str::to_owned).collect()
     };
     command::complete(line, agents, tickets, &namespaces)

@@ -8,7 +8,7 @@ mod mouse;
 mod sending;
 mod tickets;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use gcluster_types::kinds::iteration::Phase;
 
 pub(crate) use self::inputs::prompt_of;
@@ -16,6 +16,7 @@ use super::detail::conversation_area;
 use super::keys::{self, Act};
 use super::model::{Input, Model, Overlay};
 use super::msg::{Effect, Msg};
+use super::sheet::Sheet;
 use super::tickets::Panel;
 use super::tree::RowId;
 
@@ -32,9 +33,8 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         Msg::Tick(now) => return tick(model, now),
         Msg::Done { action, outcome } => sending::done(model, action, outcome),
-        Msg::Page { title, text } => {
-            let lines = super::text::sanitize(&text).lines().map(str::to_owned).collect();
-            model.overlay = Some(Overlay::Page(title, lines, 0));
+        Msg::Page { title, text, diff } => {
+            model.overlay = Some(Overlay::Sheet(Sheet::new(title, &text).as_diff(diff)));
             Vec::new()
         }
         Msg::Background { light } => {
@@ -123,6 +123,9 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
 
 fn overlay_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     let page = usize::from(model.size.1.saturating_sub(6)).max(1);
+    let shown = super::view::sheet_rows(model);
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let half = isize::try_from(page).unwrap_or(1);
     let Some(overlay) = &mut model.overlay else { return Vec::new() };
     match overlay {
         Overlay::Confirm(confirm) => match key.code {
@@ -149,31 +152,20 @@ fn overlay_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
                 }
             }
         },
-        Overlay::Page(_, lines, scroll) => {
-            let most = lines.len().saturating_sub(page);
-            match key.code {
-                KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'y' | 'd' | 'M' | 'E') => {
-                    model.overlay = None
-                }
-                KeyCode::Char('c') => {
-                    let text = lines.join("\n");
-                    model.say("copied", false);
-                    return vec![Effect::Copy(text)];
-                }
-                _ => {
-                    let vi = match key.code {
-                        KeyCode::Char('j') => Some(KeyCode::Down),
-                        KeyCode::Char('k') => Some(KeyCode::Up),
-                        KeyCode::Char(' ') => Some(KeyCode::PageDown),
-                        KeyCode::Char('g') => Some(KeyCode::Home),
-                        KeyCode::Char('G') => Some(KeyCode::End),
-                        _ => None,
-                    };
-                    let key = vi.map_or(key, |code| KeyEvent { code, ..key });
-                    scrolled(scroll, &key, page, most);
-                }
+        Overlay::Sheet(sheet) => match key.code {
+            KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'y' | 'd' | 'D' | 'L' | 'M' | 'E') => {
+                model.overlay = None
             }
-        }
+            KeyCode::Char('c') => {
+                let text = sheet.lines.join("\n");
+                model.say("copied", false);
+                return vec![Effect::Copy(text)];
+            }
+            // Those with control move by pages, as they do elsewhere.
+            KeyCode::Char('b' | 'u') if control => sheet.scroll(-half, shown),
+            KeyCode::Char('f') if control => sheet.scroll(half, shown),
+            _ => sheet.key(&key, shown),
+        },
     }
     Vec::new()
 }

@@ -23,10 +23,11 @@ pub(super) fn moved(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
         }
         _ => return Vec::new(),
     };
+    let shown = crate::tui::view::sheet_rows(model);
     if let Some(overlay) = &mut model.overlay {
-        if let Overlay::Page(_, lines, scroll) = overlay {
-            let most = lines.len().saturating_sub(usize::from(model.size.1.saturating_sub(6)));
-            *scroll = if up { scroll.saturating_sub(NOTCH) } else { (*scroll + NOTCH).min(most) };
+        if let Overlay::Sheet(sheet) = overlay {
+            let by = NOTCH as isize;
+            sheet.scroll(if up { -by } else { by }, shown);
         }
         return Vec::new();
     }

@@ -1,5 +1,7 @@
 //! What the keys of the board and of a ticket's view do, and what the API says of tickets.
 
+use gcluster_types::Check;
+use gcluster_types::kinds::check::CheckPhase;
 use gcluster_types::kinds::ticket::{HumanVerdict, TicketPhase, TicketState};
 
 use super::sending;
@@ -10,7 +12,8 @@ use crate::tui::layout::Pane;
 use crate::tui::line_edit::LineEdit;
 use crate::tui::model::{Confirm, Input, MessageBox, Model, Overlay, SendBackBox};
 use crate::tui::msg::{Action, Changes, Effect, Fetch};
-use crate::tui::tickets::{Panel, TicketRow, View};
+use crate::tui::sheet::Sheet;
+use crate::tui::tickets::{Mark, Panel, TicketRow, View, page};
 use crate::tui::tree::{Move, RowId};
 
 /// Seconds in which the bell is rung once, however many tickets need somebody.
@@ -82,7 +85,7 @@ pub(super) fn act(model: &mut Model, act: Act) -> Option<Vec<Effect>> {
                 model.pane = Pane::Detail;
             }
         }
-        Act::Enter => open_agent(model),
+        Act::Enter => return Some(open(model)),
         Act::Up | Act::Down | Act::PageUp | Act::PageDown | Act::First | Act::Last => go(model, act),
         Act::Left if model.pane == Pane::Detail => model.pane = Pane::Tree,
         Act::Right if model.pane == Pane::Detail => {}
@@ -97,7 +100,9 @@ pub(super) fn act(model: &mut Model, act: Act) -> Option<Vec<Effect>> {
             model.pane = Pane::Tree;
             model.input = Some(Input::Search(LineEdit::new(model.backlog.filter().text())));
         }
-        Act::Older | Act::Newer => mark(model, act == Act::Older),
+        Act::Older | Act::Newer => mark(model, act == Act::Newer),
+        Act::Changes => return Some(fetch(model, Fetch::Changes)),
+        Act::Output => return Some(output(model)),
         Act::Approve => return Some(approve(model)),
         Act::SendBack => send_back(model),
         Act::Stop => ask_to_stop(model),
@@ -106,7 +111,7 @@ pub(super) fn act(model: &mut Model, act: Act) -> Option<Vec<Effect>> {
         Act::Delete => ask_to_delete(model),
         Act::Message => write(model),
         Act::Yaml => return Some(fetch(model, |key| Fetch::Yaml("tickets", key))),
-        Act::Describe => return Some(fetch(model, Fetch::DescribeTicket)),
+        Act::Describe => return Some(fetch(model, |key| Fetch::Describe("tickets", key))),
         Act::Events => events(model),
         Act::Copy => return Some(copy(model)),
         Act::Edit | Act::Restart | Act::Rollback | Act::Messages | Act::Fold | Act::Sort(_) => {}
@@ -157,22 +162,53 @@ pub(super) fn filter_by(model: &mut Model, filter: crate::tui::filter::Filter) {
     model.on_desk(|desk, backlog, view| desk.settle(backlog, view));
 }
 
-fn mark(model: &mut Model, older: bool) {
-    let agents: Vec<Key> = model.story.agents(&model.fleet).iter().map(|row| row.key.clone()).collect();
-    let now = model.story.agent(&model.fleet).map(|row| row.key.clone());
-    let at = agents.iter().position(|key| Some(key) == now.as_ref()).unwrap_or(0);
-    let next = if older { Some(at + 1) } else { at.checked_sub(1) };
-    match next.and_then(|at| agents.get(at)) {
-        Some(key) => model.story.chosen = Some(key.clone()),
-        None => model.say(if older { "there is no older agent" } else { "there is no newer agent" }, false),
+/// Marks the next thing of the ticket that can be opened, or the one before, and brings it into view.
+fn mark(model: &mut Model, next: bool) {
+    if !model.story.mark(&model.fleet, next) {
+        return model.say(if next { "that is the last one" } else { "that is the first one" }, false);
     }
+    let Some(line) = page::page(model).and_then(|page| page.marked) else { return };
+    let height = usize::from(model.areas().inner.height);
+    let scroll = &mut model.story.scroll;
+    // With the heading above it, and what stands below it as far as there is room.
+    *scroll = (*scroll).min(line.saturating_sub(1)).max((line + height / 2).saturating_sub(height));
 }
 
-/// Shows the newest conversation of the marked agent; going back leads to the ticket.
-fn open_agent(model: &mut Model) {
-    let Some(key) = model.story.agent(&model.fleet).map(|row| row.key.clone()) else {
-        return model.say("no agent has worked on it yet", false);
+/// Opens what is marked.
+fn open(model: &mut Model) -> Vec<Effect> {
+    let namespace = model.story.key.namespace().to_owned();
+    let named = |name: String| Key::new(&namespace, &name);
+    vec![Effect::Fetch(match model.story.marked(&model.fleet) {
+        None => {
+            model.say("nothing was made for it yet", false);
+            return Vec::new();
+        }
+        Some(Mark::Agent(key)) => {
+            open_agent(model, key);
+            return Vec::new();
+        }
+        Some(Mark::Changes) => Fetch::Changes(model.story.key.clone()),
+        Some(Mark::Check(name)) => Fetch::Check(named(name)),
+        Some(Mark::Review(name)) => Fetch::Describe("reviews", named(name)),
+        Some(Mark::Merge(name)) => Fetch::Describe("merges", named(name)),
+        Some(Mark::Workspace(name)) => Fetch::Describe("workspaces", named(name)),
+    })]
+}
+
+/// Everything that the newest red check printed; without one the newest.
+fn output(model: &mut Model) -> Vec<Effect> {
+    let is_red = |check: &&Check| check.status.as_ref().is_some_and(|s| s.phase == CheckPhase::Failed);
+    let red = model.story.checks_in_order().find(is_red);
+    let check = red.or_else(|| model.story.checks_in_order().next());
+    let Some(name) = check.and_then(|check| check.metadata.name.clone()) else {
+        model.say("no check of it is known", false);
+        return Vec::new();
     };
+    vec![Effect::Fetch(Fetch::Check(Key::new(model.story.key.namespace(), &name)))]
+}
+
+/// Shows the newest conversation of an agent; going back leads to the ticket.
+fn open_agent(model: &mut Model, key: Key) {
     if !model.fleet.is_shown(&key) {
         model.fleet.filter_by(Default::default());
     }
@@ -341,7 +377,7 @@ pub(super) fn events(model: &mut Model) {
     let Some(row) = selected(model) else { return };
     let values: Vec<_> = model.story.events.values().cloned().collect();
     let lines = super::commands::event_lines(&values, model.now);
-    model.overlay = Some(Overlay::Page(format!("Events of {}", row.id), lines, 0));
+    model.overlay = Some(Overlay::Sheet(Sheet::new(format!("Events of {}", row.id), &lines.join("\n"))));
 }
 
 fn copy(model: &mut Model) -> Vec<Effect> {

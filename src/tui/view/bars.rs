@@ -1,6 +1,5 @@
 //! The first line, the banner, the last line.
 
-use gcluster_types::kinds::ticket::{TicketPhase, TicketState};
 use ratatui::Frame;
 use ratatui::layout::Position;
 use ratatui::style::Modifier;
@@ -8,14 +7,14 @@ use ratatui::text::{Line, Span};
 
 use super::parts::between;
 use crate::render::age;
-use crate::tui::keys;
+use crate::tui::keys::{self, Act};
 use crate::tui::layout::Pane;
 use crate::tui::line_edit::LineEdit;
 use crate::tui::model::{Input, Model};
 use crate::tui::msg::{Cause, Link};
 use crate::tui::need::Need;
 use crate::tui::text;
-use crate::tui::tickets::{Lane, Panel, TicketRow};
+use crate::tui::tickets::{Lane, Panel, offer};
 use crate::tui::tree::draw::sign;
 
 /// The groups of agents that are counted.
@@ -42,11 +41,6 @@ fn tickets(model: &Model, width: u16) -> Vec<Span<'static>> {
         Span::styled(format!("  {sign} {count}{words}"), style.add_modifier(Modifier::BOLD))
     });
     spans.collect()
-}
-
-/// True when the key that approves lets it go on.
-fn goes_on(row: &TicketRow) -> bool {
-    row.state != TicketState::Open || row.phase == TicketPhase::Failed
 }
 
 /// Where this is, and how the fleet stands.
@@ -232,18 +226,14 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
                     continue;
                 }
                 let hint = match binding.act {
-                    keys::Act::Pause
-                        if model.panel == Panel::Agents && model.agent().is_some_and(|row| !row.wanted) =>
-                    {
-                        "start"
-                    }
-                    keys::Act::Panel if model.panel == Panel::Agents => "tickets",
-                    keys::Act::Panel => "agents",
-                    keys::Act::Approve if model.ticket().is_some_and(goes_on) => "continue",
-                    keys::Act::Pause if model.ticket().is_some_and(|row| row.state != TicketState::Open) => {
-                        "open"
-                    }
-                    keys::Act::Back if model.pane == Pane::Detail => continue,
+                    Act::Panel if model.panel == Panel::Agents => "tickets",
+                    Act::Panel => "agents",
+                    Act::Back if model.pane == Pane::Detail => continue,
+                    act if model.panel == Panel::Tickets => match offer::hint(model, act, binding.hint) {
+                        Some(hint) => hint,
+                        None => continue,
+                    },
+                    Act::Pause if model.agent().is_some_and(|row| !row.wanted) => "start",
                     _ => binding.hint,
                 };
                 pairs.push((binding.keys.first().copied().unwrap_or_default(), hint));
@@ -252,12 +242,20 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
     }
     let mut spans = Vec::new();
     let mut used = 0;
+    let own = |(key, hint): (&str, &str)| text::width(key) + text::width(hint) + 4;
+    // The key that tells of all the others is never left out.
+    let last = pairs.iter().copied().find(|(key, _)| *key == "?");
+    let mut room = width.saturating_sub(last.map_or(0, own));
     for (key, hint) in pairs {
-        let own = text::width(key) + text::width(hint) + 4;
-        if used + own > width {
-            break;
+        if Some((key, hint)) == last {
+            room = width;
+        } else if used + own((key, hint)) > room {
+            if last.is_none() || room == width {
+                break;
+            }
+            continue;
         }
-        used += own;
+        used += own((key, hint));
         spans.push(Span::styled(format!(" {key}"), theme.accent));
         spans.push(Span::styled(format!(" {hint}  "), theme.dim));
     }

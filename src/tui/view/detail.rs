@@ -30,7 +30,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
     }
     if model.panel == Panel::Tickets {
         return match page::page(model) {
-            Some(page) => page.draw(model.story.scroll, inner, frame.buffer_mut(), theme),
+            Some(it) => it.page.draw(model.story.scroll, inner, frame.buffer_mut(), theme),
             None => detail::empty("Nothing is selected.", inner, frame.buffer_mut(), theme),
         };
     }
@@ -169,7 +169,7 @@ fn editing(model: &Model, edit: &PromptEdit, frame: &mut Frame<'_>) {
 /// How many lines the view has, for scrolling.
 pub(crate) fn rows(model: &Model) -> usize {
     if model.panel == Panel::Tickets {
-        return page::page(model).map_or(0, |page| page.rows());
+        return page::page(model).map_or(0, |it| it.page.rows());
     }
     match model.tree.selected() {
         Some(RowId::Agent(_)) => agent_page(model).map_or(0, |page| page.rows()),

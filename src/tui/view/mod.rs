@@ -45,7 +45,7 @@ fn too_small(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 }
 
 pub(crate) use detail::rows as detail_rows;
-pub(crate) use overlay::help_rows;
+pub(crate) use overlay::{help_rows, sheet_rows};
 
 #[cfg(test)]
 mod tests;

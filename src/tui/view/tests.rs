@@ -90,7 +90,7 @@ fn help_questions_and_pages() {
     let mut steer = Steer::new(80, 24);
     let text =
         (0..60).map(|n| format!("line {n}: \x1b[31m{}", "long ".repeat(20))).collect::<Vec<_>>().join("\n");
-    steer.send(Msg::Page { title: "agents/builder".into(), text });
+    steer.send(Msg::Page { title: "agents/builder".into(), text, diff: false });
     steer.press("pgdn");
     snapshot("screen-page-80x24", &steer.screen());
 }

@@ -1,16 +1,14 @@
-//! `gcluster describe ticket`: reads what serves a ticket, so that its whole story can be told.
+//! A ticket in words: reads what serves it, so that its whole story can be told.
 
 use gcluster_types::kinds::ticket::TicketStatus;
 use gcluster_types::labels::TICKET;
 use gcluster_types::{Agent, Check, Merge, Review, Ticket, Workspace};
 use k8s_openapi::jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::describe::typed;
-use super::objects;
-use crate::client::{Connection, JSON, escape, query};
-use crate::exit::{Kind, Result};
+use super::{base, list, one, typed};
+use crate::client::{Connection, escape, query};
+use crate::exit::Result;
 use crate::render;
 
 /// The text of a ticket with everything around it.
@@ -23,7 +21,7 @@ pub(super) async fn describe(
     let ticket: Ticket = typed(object)?;
     let name = ticket.metadata.name.clone().unwrap_or_default();
     let namespace = ticket.metadata.namespace.clone().unwrap_or_default();
-    let base = format!("/apis/gcluster.dev/v1alpha1/namespaces/{}", escape(&namespace));
+    let base = base(&namespace);
     let serving = query(&[("labelSelector", &format!("{TICKET}={name}"))]);
     let own = query(&[("fieldSelector", &format!("spec.ticket={name}"))]);
     let agents: Vec<Agent> = list(connection, &format!("{base}/agents{serving}")).await?;
@@ -51,20 +49,4 @@ async fn checks(connection: &Connection, base: &str, status: TicketStatus) -> Re
         found.extend(one(connection, &format!("{base}/checks/{}", escape(&name))).await?);
     }
     Ok(found)
-}
-
-async fn list<T: DeserializeOwned>(connection: &Connection, path: &str) -> Result<Vec<T>> {
-    match connection.get(path, JSON).await {
-        Ok(found) => objects::items(found).iter().map(typed).collect(),
-        Err(failure) if failure.kind == Kind::NotFound => Ok(Vec::new()),
-        Err(failure) => Err(failure),
-    }
-}
-
-async fn one<T: DeserializeOwned>(connection: &Connection, path: &str) -> Result<Option<T>> {
-    match connection.get(path, JSON).await {
-        Ok(found) => typed(&found).map(Some),
-        Err(failure) if failure.kind == Kind::NotFound => Ok(None),
-        Err(failure) => Err(failure),
-    }
 }
