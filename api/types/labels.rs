@@ -37,6 +37,10 @@ pub const HELD: &str = "gcluster.dev/held";
 pub const WORKSPACE_FINALIZER: &str = "gcluster.dev/workspace";
 /// Keeps a deleted Ticket until it is written down for `gcluster undelete`.
 pub const TICKET_FINALIZER: &str = "gcluster.dev/ticket";
+/// Keeps a deleted Merge of several repositories until it is in all of them or in none.
+pub const MERGE_FINALIZER: &str = "gcluster.dev/merge";
+/// Keeps a deleted Ticket until its row is in the metrics.
+pub const METRICS_FINALIZER: &str = "gcluster.dev/metrics";
 /// Keeps a deleted Salvage until its hidden refs are gone.
 pub const SALVAGE_FINALIZER: &str = "gcluster.dev/salvage";
 /// Keeps a deleted Repository until its workspaces are gone.
@@ -65,6 +69,8 @@ pub const MANAGER_REVISION: &str = "gcluster-revision";
 pub const MANAGER_EXECUTOR: &str = "gcluster-executor";
 /// Field manager of the ticket controller.
 pub const MANAGER_TICKETS: &str = "gcluster-tickets";
+/// Field manager of the loop that writes the metrics of tickets.
+pub const MANAGER_METRICS: &str = "gcluster-metrics";
 /// Field manager of the repository controller.
 pub const MANAGER_REPOSITORIES: &str = "gcluster-repositories";
 /// Field manager of the workspace controller.

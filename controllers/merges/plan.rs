@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gcluster_types::kinds::check::CheckPhase;
 use gcluster_types::kinds::merge::MergePhase;
-use gcluster_types::{Check, Merge, MergeStatus, Repository};
+use gcluster_types::{Check, Merge, MergeStatus, Repository, labels};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -26,17 +26,46 @@ pub(crate) enum Act {
     Go,
     /// Say what it waits for.
     Wait { reason: &'static str, message: String },
+    /// Say so, and give its turn to others: nothing was moved.
+    Back { message: String },
+    /// Let it go: nothing of it is half done.
+    Release,
 }
 
-/// What to do about each merge that has not come to its end; nothing about those that have said what they wait for.
+/// What to do about each merge that has not come to its end, or is kept for no reason any more; nothing about those that
+/// have said what they wait for.
 pub(crate) fn plan(seen: &Seen<'_>) -> Vec<(Key, Act)> {
     let mut open: Vec<&Merge> =
         seen.merges.iter().copied().filter(|merge| !status(merge).phase.is_terminal()).collect();
     open.sort_by_key(|merge| order(merge));
     // Who has a base branch, or comes to it next; and how many want it before whoever asks.
     let mut taken: BTreeMap<Key, (&Merge, usize)> = BTreeMap::new();
-    let mut acts = Vec::new();
+    let is_live = |merge: &Merge| merge.uid().is_some_and(|uid| seen.live.contains(&uid));
+    let over = seen.merges.iter().filter(|merge| status(merge).phase.is_terminal() && is_kept(merge));
+    let mut acts: Vec<(Key, Act)> =
+        over.filter(|merge| !is_live(merge)).map(|merge| (key_of(*merge), Act::Release)).collect();
     for merge in open {
+        let lacks = lacks(merge, seen);
+        let is_whole = is_untouched(&status(merge));
+        let is_gone = merge.metadata.deletion_timestamp.is_some()
+            && (is_whole || lacks.as_ref().is_some_and(|lacks| lacks.is_for_ever));
+        let status = status(merge);
+        let is_told = |reason: &str, message: &str| {
+            status.reason.as_deref() == Some(reason) && status.message.as_deref() == Some(message)
+        };
+        let waits = lacks.filter(|_| is_whole).map(|lacks| lacks.message);
+        // Whoever cannot go on keeps nobody else from it.
+        let aside = match waits {
+            _ if is_gone => Some(is_kept(merge).then_some(Act::Release)),
+            Some(message) if is_active(merge) => Some(Some(Act::Back { message })),
+            Some(message) if is_told("NotReady", &message) => Some(None),
+            Some(message) => Some(Some(Act::Wait { reason: "NotReady", message })),
+            None => None,
+        };
+        if let Some(act) = aside {
+            acts.extend(act.filter(|_| !is_live(merge)).map(|act| (key_of(merge), act)));
+            continue;
+        }
         let bases = bases(merge);
         let before =
             bases.iter().filter_map(|base| Some((base, *taken.get(base)?))).max_by_key(|(_, at)| at.1);
@@ -49,34 +78,52 @@ pub(crate) fn plan(seen: &Seen<'_>) -> Vec<(Key, Act)> {
         for base in bases {
             taken.entry(base).and_modify(|(_, others)| *others += 1).or_insert((merge, 0));
         }
-        let status = status(merge);
-        let is_told = |reason: &str, message: &str| {
-            status.reason.as_deref() == Some(reason) && status.message.as_deref() == Some(message)
-        };
         match act {
             Some(Act::Wait { reason, message }) if is_told(reason, &message) => {}
-            Some(act) if merge.uid().is_none_or(|uid| !seen.live.contains(&uid)) => {
-                acts.push((key_of(merge), act))
-            }
+            Some(act) if !is_live(merge) => acts.push((key_of(merge), act)),
             _ => {}
         }
     }
     acts
 }
 
+/// A repository that a merge cannot do without.
+struct Lacks {
+    message: String,
+    /// Nobody makes it by himself.
+    is_for_ever: bool,
+}
+
+fn lacks(merge: &Merge, seen: &Seen<'_>) -> Option<Lacks> {
+    let namespace = merge.namespace().unwrap_or_default();
+    merge.spec.repositories.iter().find_map(|wanted| {
+        let repository = seen.repositories.get(&(namespace.clone(), wanted.name.clone()));
+        let (message, is_for_ever) = match repository {
+            None => (format!("there is no repository {}", wanted.name), true),
+            Some(repository) if hub(repository).is_none() => {
+                (format!("repository {} has no hub yet", wanted.name), false)
+            }
+            Some(_) => return None,
+        };
+        Some(Lacks { message, is_for_ever })
+    })
+}
+
+/// Nothing of it was moved, and nothing is about to be.
+pub(crate) fn is_untouched(status: &MergeStatus) -> bool {
+    status.phase != MergePhase::Landing && !status.repositories.iter().any(|step| step.landed)
+}
+
+/// It does not go before somebody lets it go.
+pub(crate) fn is_kept(merge: &Merge) -> bool {
+    merge.finalizers().iter().any(|name| name == labels::MERGE_FINALIZER)
+}
+
 /// What to do about one whose turn it is. Nothing while somebody else is at work for it.
 fn next(merge: &Merge, seen: &Seen<'_>) -> Option<Act> {
     let namespace = merge.namespace().unwrap_or_default();
-    for wanted in &merge.spec.repositories {
-        let repository = seen.repositories.get(&(namespace.clone(), wanted.name.clone()));
-        let message = match repository {
-            None => format!("there is no repository {}", wanted.name),
-            Some(repository) if hub(repository).is_none() => {
-                format!("repository {} has no hub yet", wanted.name)
-            }
-            Some(_) => continue,
-        };
-        return Some(Act::Wait { reason: "NotReady", message });
+    if let Some(lacks) = lacks(merge, seen) {
+        return Some(Act::Wait { reason: "NotReady", message: lacks.message });
     }
     let status = status(merge);
     if status.phase != MergePhase::Checking {

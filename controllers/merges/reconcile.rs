@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use gcluster_types::kinds::merge::MergePhase;
 use gcluster_types::{Check, Merge, MergeStatus, Repository, labels};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::plan::{Act, Seen, plan, status};
+use super::plan::{Act, Seen, is_kept, plan, status};
 use super::steps::{Stuck, Work};
 use crate::Context;
 use crate::control_loop::jittered;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mirror::Mirror;
 use crate::report::{Events, write_status};
 
@@ -97,14 +99,16 @@ pub async fn run(ctx: Context) {
                         continue;
                     }
                     match act {
-                        Act::Wait { reason, message } => match wait(&ctx, &merge, reason, message).await {
-                            Ok(merge) => written.extend(merge),
-                            Err(error) if error.is_race() => {}
-                            Err(error) => {
-                                tracing::warn!(merge = key.1, %error, "a merge cannot say what it waits for");
-                                due = Some(Instant::now() + jittered(RETRY.0));
+                        Act::Wait { .. } | Act::Back { .. } | Act::Release => {
+                            match put(&ctx, &merge, act).await {
+                                Ok(merge) => written.extend(merge),
+                                Err(error) if error.is_race() => {}
+                                Err(error) => {
+                                    tracing::warn!(merge = key.1, %error, "a merge cannot be written");
+                                    due = Some(Instant::now() + jittered(RETRY.0));
+                                }
                             }
-                        },
+                        }
                         Act::Go => {
                             let repositories = repositories
                                 .objects()
@@ -137,6 +141,39 @@ pub async fn run(ctx: Context) {
     }
 }
 
+/// What is only written, not done.
+async fn put(ctx: &Context, merge: &Merge, act: Act) -> Result<Option<Merge>> {
+    match act {
+        Act::Wait { reason, message } => wait(ctx, merge, reason, message).await,
+        Act::Back { message } => {
+            let (reason, message) = (Some("NotReady".to_owned()), Some(message));
+            let next =
+                MergeStatus { reason, message, retries: status(merge).retries, ..MergeStatus::default() };
+            write(ctx, merge, &next).await
+        }
+        Act::Release => {
+            let released = keep(ctx, merge, false).await?;
+            // One that was deleted is gone with it.
+            Ok(released.metadata.deletion_timestamp.is_none().then_some(released))
+        }
+        Act::Go => Ok(None),
+    }
+}
+
+/// Keeps a merge from going before it has come to its end, or lets it go.
+async fn keep(ctx: &Context, merge: &Merge, keep: bool) -> Result<Merge> {
+    let mut finalizers = merge.finalizers().to_vec();
+    finalizers.retain(|name| name != labels::MERGE_FINALIZER);
+    finalizers.extend(keep.then(|| labels::MERGE_FINALIZER.to_owned()));
+    let meta = json!({"resourceVersion": merge.resource_version(), "finalizers": finalizers});
+    let params =
+        PatchParams { field_manager: Some(labels::MANAGER_MERGES.to_owned()), ..PatchParams::default() };
+    let api = Api::<Merge>::namespaced(ctx.client.clone(), &merge.namespace().unwrap_or_default());
+    let name = merge.name_any();
+    let written = api.patch(&name, &params, &Patch::Merge(json!({ "metadata": meta }))).await;
+    written.map_err(Error::api(format!("write the finalizers of Merge {name}")))
+}
+
 async fn wait(ctx: &Context, merge: &Merge, reason: &str, message: String) -> Result<Option<Merge>> {
     let mut next = status(merge);
     (next.reason, next.message) = (Some(reason.to_owned()), Some(message));
@@ -167,6 +204,14 @@ async fn go(work: Work, events: &Events) -> (Option<Merge>, std::result::Result<
                 return (told.ok().flatten().or(Some(merge)), Err(stuck));
             }
         };
+        // From here on a part of it may have landed when the master is killed, and somebody has to finish it.
+        if next.phase == MergePhase::Landing && next.repositories.len() > 1 && !is_kept(&merge) {
+            match keep(&work.ctx, &merge, true).await {
+                Ok(kept) => merge = kept,
+                Err(error) if error.is_race() => return (None, Ok(())),
+                Err(error) => return (Some(merge), Err(error.into())),
+            }
+        }
         match write(&work.ctx, &merge, &next).await {
             Ok(Some(written)) => merge = written,
             Ok(None) => return (Some(merge), Ok(())),

@@ -323,6 +323,44 @@ async fn what_landed_in_one_repository_only_is_finished_by_the_next_master() {
 }
 
 #[tokio::test]
+async fn a_merge_that_is_deleted_while_no_master_runs_is_in_all_of_its_repositories_or_in_none() {
+    let mut landed = 0;
+    for (writes, last_counts) in (3..=8).flat_map(|writes| [(writes, false), (writes, true)]) {
+        let world = World::new(&["app", "lib"]);
+        for name in ["app", "lib"] {
+            branch(world.hub(name), "topic", &[("topic", "t\n")]);
+            world.hub(name).commit("main", &[("early", "e\n")]);
+        }
+        let name = world.merge("topic", 1, &["app", "lib"]);
+        let tester = world.tester();
+        let (master, life) = world.start_mortal(writes, last_counts);
+        let over = |api: &FakeApi| {
+            let is_over = api.get("merges", &name)?["status"]["phase"] == "Merged";
+            (life.dead.load(Ordering::SeqCst) || is_over).then_some(())
+        };
+        world.api.wait("its end", over).await;
+        master.abort();
+        let _ = master.await;
+        // What a kill between two moves leaves.
+        let merge = world.api.get("merges", &name).unwrap();
+        if merge["status"]["phase"] == "Landing" {
+            let rebased = merge["status"]["repositories"][0]["rebased"].as_str().unwrap();
+            world.hub("app").git(&["update-ref", "refs/heads/main", rebased]);
+            landed += 1;
+        }
+        world.api.delete("merges", &name);
+        let master = world.start(world.api.client());
+        let gone = |api: &FakeApi| api.get("merges", &name).is_none().then_some(());
+        world.api.wait("it to be gone", gone).await;
+        let has = |name: &str| world.hub(name).git(&["ls-tree", "--name-only", "main"]).contains("topic");
+        assert_eq!(has("app"), has("lib"), "half merged after {writes} writes");
+        master.abort();
+        tester.abort();
+    }
+    assert!(landed > 1, "it was never between the two");
+}
+
+#[tokio::test]
 async fn what_landed_in_one_repository_is_taken_back_when_the_other_has_no_place_for_it_any_more() {
     for kill in [None, Some(1), Some(2), Some(3), Some(4)] {
         let world = World::new(&["app", "lib"]);
@@ -341,6 +379,11 @@ async fn what_landed_in_one_repository_is_taken_back_when_the_other_has_no_place
         }
         let master = world.start(world.api.client());
         let status = world.ended(&name).await;
+        let free = |api: &FakeApi| {
+            let finalizers = api.get("merges", &name)?["metadata"]["finalizers"].as_array().map(Vec::len);
+            (finalizers.unwrap_or_default() == 0).then_some(())
+        };
+        world.api.wait("it to be let go", free).await;
         assert_eq!((&status["phase"], &status["reason"]), (&json!("Rejected"), &json!("Conflict")));
         assert_eq!(
             (world.text("app", "shared"), world.text("lib", "shared")),
@@ -367,6 +410,8 @@ fn decided(merges: &[Merge], checks: &[Check]) -> String {
     let seen = Seen { merges: merges.iter().collect(), repositories: acts, checks, live: &live };
     let told = plan(&seen).into_iter().map(|(key, act)| match act {
         Act::Go => format!("{} goes on", key.1),
+        Act::Release => format!("{} is let go", key.1),
+        Act::Back { message } => format!("{} goes back: {message}", key.1),
         Act::Wait { reason, message } => format!("{} waits: {reason}: {message}", key.1),
     });
     told.collect::<Vec<_>>().join("\n")
@@ -414,4 +459,34 @@ fn one_at_a_time_for_each_base_and_the_smaller_priority_first() {
         decided(&all, &[]).starts_with("begun-merge-1 goes on\n"),
         "its check is gone: it is asked for again"
     );
+}
+
+#[test]
+fn a_merge_that_lacks_a_repository_keeps_nobody_else_from_merging() {
+    let step = |landed: bool| json!([{"name": "app", "onto": "a", "rebased": "b", "landed": landed}, {"name": "gone"}]);
+    let rebasing = |landed| json!({"phase": "Rebasing", "reason": "Rebasing", "repositories": step(landed)});
+    let mut all = vec![
+        typed("first", 1, &["app", "gone"], json!({})),
+        typed("begun", 2, &["app", "gone"], rebasing(false)),
+        typed("next", 3, &["app"], json!({})),
+    ];
+    insta::assert_snapshot!(decided(&all, &[]), @r"
+    begun-merge-1 goes back: there is no repository gone
+    first-merge-1 waits: NotReady: there is no repository gone
+    next-merge-1 goes on
+    ");
+    // A half that has landed is another matter: it is finished first, if that can be.
+    all.push(typed("half", 9, &["app", "gone"], rebasing(true)));
+    assert!(decided(&all, &[]).contains("next-merge-1 waits: Queued: one at a time: half-merge-1"));
+    // Whoever deletes it has no use for it; without the repository it can come to no end.
+    for merge in &mut all {
+        merge.metadata.finalizers = Some(vec![gcluster_types::labels::MERGE_FINALIZER.to_owned()]);
+        merge.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    }
+    insta::assert_snapshot!(decided(&all, &[]), @r"
+    begun-merge-1 is let go
+    half-merge-1 is let go
+    first-merge-1 is let go
+    next-merge-1 is let go
+    ");
 }

@@ -5,27 +5,33 @@
 //! ```
 //!
 //! The file is the memory: what it holds at the start is counted and never written again, so a row that a killed master
-//! had written is not written twice, and one that it had not is written by the next.
+//! had written is not written twice, and one that it had not is written by the next. A finalizer keeps a ticket that is
+//! deleted until then.
 
 mod file;
 #[cfg(test)]
 mod tests;
 mod totals;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use file::File;
 use futures::StreamExt;
-use gcluster_types::Ticket;
 use gcluster_types::tickets::record::Record;
-use kube::Api;
+use gcluster_types::{Ticket, labels};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
+use kube::{Api, ResourceExt};
+use serde_json::json;
 use totals::Totals;
 
 use crate::Context;
+use crate::error::api_code;
+use crate::report::Events;
 
 /// How soon rows are tried again that could not be written.
 const RETRY: Duration = Duration::from_secs(10);
@@ -61,7 +67,9 @@ impl TicketMetrics {
 /// Runs until it is dropped.
 pub async fn run(ctx: Context) {
     let metrics = ctx.ticket_metrics.clone();
+    let events = Events::new(ctx.client.clone(), labels::MANAGER_METRICS);
     let mut book = Book { file: None, metrics, waiting: Vec::new() };
+    let mut leaving: BTreeMap<String, Ticket> = BTreeMap::new();
     let watched = watcher::watcher(Api::<Ticket>::all(ctx.client.clone()), watcher::Config::default());
     let mut watched = std::pin::pin!(watched.default_backoff());
     // The sums of what was written before are there before any ticket ends.
@@ -74,14 +82,61 @@ pub async fn run(ctx: Context) {
                 Some(Err(error)) => tracing::debug!(%error, "the watch of tickets was interrupted"),
                 // One that is deleted is told as it was last.
                 Some(Ok(Event::Apply(ticket) | Event::InitApply(ticket) | Event::Delete(ticket))) => {
+                    let _beat = ctx.pulse.begin("metrics");
                     if let Some(record) = Record::of(&ticket) {
                         book.waiting.push(record);
                         book.write().await;
                     }
+                    leaving.remove(&ticket.uid().unwrap_or_default());
+                    if leaves(&ticket) && !let_go(&ctx, &book, &events, &ticket).await {
+                        leaving.insert(ticket.uid().unwrap_or_default(), ticket);
+                    }
                 }
-                Some(Ok(Event::Init | Event::InitDone)) => {}
+                Some(Ok(Event::Init)) => leaving.clear(),
+                Some(Ok(Event::InitDone)) => {}
             },
-            () = retry, if !book.waiting.is_empty() => book.write().await,
+            () = retry, if !(book.waiting.is_empty() && leaving.is_empty()) => {
+                let _beat = ctx.pulse.begin("metrics");
+                book.write().await;
+                for (uid, ticket) in leaving.clone() {
+                    if let_go(&ctx, &book, &events, &ticket).await {
+                        leaving.remove(&uid);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// It is deleted, has come to its end, and is kept from going by this loop.
+fn leaves(ticket: &Ticket) -> bool {
+    let is_over = ticket.status.as_ref().is_some_and(|status| status.phase.is_terminal());
+    let is_kept = ticket.finalizers().iter().any(|name| name == labels::METRICS_FINALIZER);
+    is_over && is_kept && ticket.metadata.deletion_timestamp.is_some()
+}
+
+/// Takes the finalizer off once the row is written. False: that has to be tried again.
+async fn let_go(ctx: &Context, book: &Book, events: &Events, ticket: &Ticket) -> bool {
+    if Record::of(ticket).is_some_and(|record| book.waiting.contains(&record)) {
+        let path = book.metrics.path().display();
+        let note =
+            format!("its row cannot be written into {path} yet, so it is not removed yet; the log says why");
+        events.warning(ticket, "MetricsNotWritten", "Remove", note).await;
+        return false;
+    }
+    let left: Vec<&String> =
+        ticket.finalizers().iter().filter(|name| *name != labels::METRICS_FINALIZER).collect();
+    let patch = json!({"metadata": {"resourceVersion": ticket.resource_version(), "finalizers": left}});
+    let params =
+        PatchParams { field_manager: Some(labels::MANAGER_METRICS.to_owned()), ..PatchParams::default() };
+    let api = Api::<Ticket>::namespaced(ctx.client.clone(), &ticket.namespace().unwrap_or_default());
+    match api.patch(&ticket.name_any(), &params, &Patch::Merge(patch)).await {
+        // Somebody else wrote it: the watch tells of it as it is now.
+        Ok(_) => true,
+        Err(error) if matches!(api_code(&error), Some(404 | 409)) => true,
+        Err(error) => {
+            tracing::warn!(ticket = ticket.name_any(), %error, "a ticket could not be let go");
+            false
         }
     }
 }

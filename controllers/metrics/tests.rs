@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gcluster_types::labels;
 use gcluster_types::tickets::record::read;
 use serde_json::json;
 
@@ -14,7 +15,7 @@ fn finish(api: &FakeApi, number: usize, phase: &str) {
         json!({
             "metadata": {"name": format!("t-{number}")},
             "spec": {"title": "Work"},
-            "status": {"phase": phase, "round": 1, "finishedAt": "2026-01-01T00:00:00.000000Z"},
+            "status": {"phase": phase, "round": 1, "finishedAt": "2099-01-01T00:00:00.000000Z"},
         }),
     );
 }
@@ -62,4 +63,42 @@ async fn every_ticket_has_one_row_over_restarts_deletions_and_broken_watches() {
         tokio::task::spawn_blocking(move || drop(master)).await.unwrap();
     }
     assert_eq!(rows(), expected);
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_deleted_while_no_master_runs_has_its_row_before_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let api = FakeApi::new();
+    let context = || Context::new(api.client(), [], Config::new("command", dir.path().join("runs")));
+    let path = dir.path().join("metrics/tickets.csv");
+    let rows = || read(&std::fs::read_to_string(&path).unwrap_or_default()).unwrap_or_default();
+    for number in 0..4 {
+        finish(&api, number, ["Merged", "Failed", "Cancelled", "Working"][number]);
+        let kept = json!({"metadata": {"name": format!("t-{number}"), "finalizers": [labels::METRICS_FINALIZER, "other"]}});
+        api.apply("tickets", kept);
+        api.delete("tickets", &format!("t-{number}"));
+    }
+    // Where its file should be there is none to be made: nothing goes before its row is written.
+    std::fs::write(dir.path().join("metrics"), "in the way").unwrap();
+    let master = tokio::spawn(super::run(context()));
+    let told = |api: &FakeApi| {
+        let told =
+            api.all("events").into_iter().filter(|event| event["reason"] == "MetricsNotWritten").count();
+        (told == 3).then_some(())
+    };
+    api.wait("why they stay", told).await;
+    master.abort();
+    let finalizers =
+        |number: usize| api.get("tickets", &format!("t-{number}")).unwrap()["metadata"]["finalizers"].clone();
+    assert!((0..4).all(|number| finalizers(number).as_array().unwrap().len() == 2));
+    std::fs::remove_file(dir.path().join("metrics")).unwrap();
+    let master = tokio::spawn(super::run(context()));
+    let left = |_: &FakeApi| (0..3).all(|number| finalizers(number) == json!(["other"])).then_some(());
+    api.wait("them to be let go", left).await;
+    assert_eq!(rows().len(), 3);
+    assert_eq!(finalizers(3).as_array().unwrap().len(), 2, "it has not come to its end");
+    finish(&api, 3, "Merged");
+    api.wait("the last one", |_| (finalizers(3) == json!(["other"])).then_some(())).await;
+    assert_eq!(rows().len(), 4);
+    master.abort();
 }

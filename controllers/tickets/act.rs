@@ -191,7 +191,8 @@ impl Hands<'_> {
         if finalizers.iter().any(|name| name == labels::TICKET_FINALIZER) {
             return Ok(());
         }
-        finalizers.push(labels::TICKET_FINALIZER.to_owned());
+        finalizers.retain(|name| name != labels::METRICS_FINALIZER);
+        finalizers.extend([labels::TICKET_FINALIZER, labels::METRICS_FINALIZER].map(str::to_owned));
         let meta = json!({"resourceVersion": ticket.resource_version(), "finalizers": finalizers});
         self.patch::<Ticket>(&self.caches.tickets, &ticket.name_any(), json!({ "metadata": meta })).await
     }

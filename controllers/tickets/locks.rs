@@ -156,7 +156,7 @@ pub(super) fn upkeep(seen: &Snapshot, holders: &Holders, has: impl Fn(&str) -> b
         match ticket_of(lease) {
             Some(ticket) if holders.holds(name, ticket) => {
                 let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref()).map(|at| at.0);
-                if renewed.is_none_or(|at| at + RENEW <= seen.now) {
+                if renewed.is_none_or(|at| is_due(at, seen.now)) {
                     let mut renewed = (**lease).clone();
                     let spec = renewed.spec.get_or_insert_default();
                     spec.renew_time = Some(MicroTime(seen.now));
@@ -175,6 +175,12 @@ pub(super) fn upkeep(seen: &Snapshot, holders: &Holders, has: impl Fn(&str) -> b
     actions
 }
 
+/// A renewal of this time is followed by the next one. One of a time to come was written before the clock was set back,
+/// or by hand.
+fn is_due(renewed: Timestamp, now: Timestamp) -> bool {
+    renewed > now || renewed.checked_add(RENEW).is_ok_and(|due| due <= now)
+}
+
 /// When to look at the leases again.
 pub(super) fn next_look(seen: &Snapshot) -> Option<Duration> {
     let due = seen.leases.values().filter_map(|lease| match ticket_of(lease) {
@@ -182,4 +188,40 @@ pub(super) fn next_look(seen: &Snapshot) -> Option<Duration> {
         None => Some(Duration::try_from(expires(lease)?.duration_since(seen.now)).unwrap_or_default()),
     });
     due.min().map(|pause| pause + Duration::from_millis(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_time_that_somebody_writes_into_a_lease_ends_the_loop(
+            renewed in prop_oneof![Just(Timestamp::MAX), Just(Timestamp::MIN), (0_i64..4_000).prop_map(|s| Timestamp::from_second(s).unwrap())],
+            seconds in prop_oneof![any::<i32>(), -5..90_i32],
+            of_ticket in any::<bool>(),
+        ) {
+            let mut lease = lease("lock-a", "a", "t-1", renewed);
+            if let Some(spec) = &mut lease.spec {
+                spec.lease_duration_seconds = Some(seconds);
+            }
+            if !of_ticket {
+                lease.metadata.labels = None;
+            }
+            let mut seen = Snapshot { now: Timestamp::from_second(2_000).unwrap(), ..Snapshot::default() };
+            seen.leases.insert("lock-a".into(), std::sync::Arc::new(lease));
+            let mut ticket = Ticket::new("t-1", Default::default());
+            ticket.spec.locks = vec!["a".into()];
+            let mut holders = Holders::default();
+            holders.hold(&ticket, "working");
+            let told = upkeep(&seen, &holders, |_| true);
+            let _ = (next_look(&seen), holders.in_the_way(&ticket));
+            holders.foreign(&seen);
+            if of_ticket {
+                let is_due = renewed > seen.now || seen.now.duration_since(renewed) >= SignedDuration::from_secs(20);
+                prop_assert_eq!(matches!(&told[..], [Action::RenewLock(_)]), is_due);
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use gcluster_git::{Hub, worktree};
+use gcluster_types::kinds::ticket::TicketPhase;
 use gcluster_types::kinds::workspace::WorkspacePhase;
 use gcluster_types::{Repository, Salvage, SalvageSpec, Ticket, Workspace, labels};
 use k8s_openapi::jiff::Timestamp;
@@ -141,6 +142,10 @@ async fn let_go(ctx: &Context, ticket: &Ticket) -> Result<Action> {
     };
     fresh.metadata.managed_fields = None;
     let phase = fresh.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    if phase == TicketPhase::Merging {
+        // Its merge comes to an end first, in all repositories or in none, and belongs to it until then.
+        return Ok(Action::await_change());
+    }
     let spec = SalvageSpec {
         kind: "Ticket".to_owned(),
         name: name.clone(),

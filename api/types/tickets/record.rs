@@ -100,7 +100,8 @@ pub fn column(phase: TicketPhase) -> String {
 }
 
 impl Record {
-    /// The row of a ticket that came to its end; none for one that did not, or that nobody ever worked on.
+    /// The row of a ticket that came to its end; none for one that did not, that nobody ever worked on, or whose end was
+    /// that of an object before it.
     pub fn of(ticket: &Ticket) -> Option<Record> {
         let status = ticket.status.as_ref()?;
         let finished = status.finished_at.as_ref()?.0;
@@ -108,6 +109,10 @@ impl Record {
             return None;
         }
         let meta = &ticket.metadata;
+        if meta.creation_timestamp.as_ref().is_some_and(|created| finished < created.0) {
+            // It ended before it was brought back by `gcluster undelete`, and has its row from then.
+            return None;
+        }
         let name = meta.name.clone().unwrap_or_default();
         let at = |phase| status.transitions.iter().find(|step| step.phase == phase).map(|step| step.at.0);
         let usage = status.usage.clone().unwrap_or_default();
