@@ -75,12 +75,20 @@ impl fmt::Display for Stuck {
 }
 
 impl Pulse {
-    /// Runs a loop, and says so when it ends by itself.
-    pub async fn keep(&self, controller: &'static str, run: impl Future<Output = ()>) {
-        self.underway().running.insert(controller);
-        run.await;
-        tracing::error!(controller, "a loop ended by itself");
-        self.underway().ended.insert(controller);
+    /// Runs a loop, and says so when it ends by itself. It is made here, straight onto the heap: a loop is large, and all
+    /// of them within one task are more than its thread's stack holds.
+    pub fn keep<F: Future<Output = ()>>(
+        &self,
+        controller: &'static str,
+        make: impl FnOnce() -> F,
+    ) -> impl Future<Output = ()> {
+        let run = Box::pin(make());
+        async move {
+            self.underway().running.insert(controller);
+            run.await;
+            tracing::error!(controller, "a loop ended by itself");
+            self.underway().ended.insert(controller);
+        }
     }
 
     /// Shows that the loops get their turn, until it is dropped. It has to run in the task that they run in.
@@ -173,9 +181,9 @@ mod tests {
         let later = Instant::now() + Duration::from_secs(600);
         assert_eq!(pulse.stuck(), None);
         assert!(matches!(pulse.stuck_at(later), Some(Stuck::Standstill(_))));
-        let mut runs = std::pin::pin!(pulse.keep("merges", std::future::pending()));
+        let mut runs = std::pin::pin!(pulse.keep("merges", std::future::pending));
         assert!(futures::poll!(runs.as_mut()).is_pending());
-        pulse.keep("tickets", async {}).await;
+        pulse.keep("tickets", || async {}).await;
         assert_eq!(pulse.loops(), ["merges", "tickets"]);
         assert_eq!(pulse.stuck(), Some(Stuck::Ended("tickets")));
     }

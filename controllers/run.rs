@@ -22,22 +22,23 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
     let workspaces = Workspaces::new(ctx.clone());
     let limit = ctx.config.shutdown_grace + RECORDING;
     let pulse = ctx.pulse.clone();
+    let seen = iterations.clone();
     let loops = async {
         tokio::join!(
             pulse.turns(),
-            pulse.keep("agents", agents.follow()),
-            pulse.keep("revision", revision::run(ctx.clone(), &agents, iterations.clone())),
-            pulse.keep("executor", executor.run()),
-            pulse.keep("collector", collector::run(ctx.clone(), &agents, iterations, messages)),
-            pulse.keep("tickets", tickets::run(ctx.clone())),
-            pulse.keep("workspaces", workspaces.run()),
-            pulse.keep("checks", checks.run()),
-            pulse.keep("repositories", repositories::run(ctx.clone())),
-            pulse.keep("backlog", crate::backlog::run(ctx.clone())),
-            pulse.keep("reviews", crate::reviews::run(ctx.clone())),
-            pulse.keep("merges", crate::merges::run(ctx.clone())),
-            pulse.keep("forecast", crate::forecast::run(ctx.clone())),
-            pulse.keep("metrics", crate::metrics::run(ctx.clone())),
+            pulse.keep("agents", || agents.follow()),
+            pulse.keep("revision", || revision::run(ctx.clone(), &agents, seen)),
+            pulse.keep("executor", || executor.run()),
+            pulse.keep("collector", || collector::run(ctx.clone(), &agents, iterations, messages)),
+            pulse.keep("tickets", || tickets::run(ctx.clone())),
+            pulse.keep("workspaces", || workspaces.run()),
+            pulse.keep("checks", || checks.run()),
+            pulse.keep("repositories", || repositories::run(ctx.clone())),
+            pulse.keep("backlog", || crate::backlog::run(ctx.clone())),
+            pulse.keep("reviews", || crate::reviews::run(ctx.clone())),
+            pulse.keep("merges", || crate::merges::run(ctx.clone())),
+            pulse.keep("forecast", || crate::forecast::run(ctx.clone())),
+            pulse.keep("metrics", || crate::metrics::run(ctx.clone())),
         );
     };
     tokio::select! {

@@ -39,7 +39,7 @@ pub(crate) async fn run(
     let collecting = async {
         if !is_kubernetes(&ctx.client).await {
             let (garbage, namespaces) = (garbage::run(ctx.clone()), namespaces::run(ctx.clone()));
-            tokio::join!(ctx.pulse.keep("garbage", garbage), ctx.pulse.keep("namespaces", namespaces));
+            tokio::join!(ctx.pulse.keep("garbage", || garbage), ctx.pulse.keep("namespaces", || namespaces));
         }
     };
     tokio::join!(collecting, retention::run(ctx.clone(), agents, iterations, messages));
