@@ -260,6 +260,14 @@ fn locks_are_taken_by_hand_imported_and_exported() {
     let rows: Vec<&str> = table.lines().collect();
     assert!(rows[0].starts_with("LOCK") && rows[1].contains("anna") && rows[1].ends_with("t-1"), "{table}");
     assert_eq!(rows.len(), 2, "all locks are taken or none: {table}");
+    assert_eq!(
+        team.sandbox.run(["get", "locks", "-o", "name"]).ok().stdout.trim(),
+        "lease.coordination.k8s.io/lock-ui-state"
+    );
+    let holder = ["get", "lock", "UI state", "-o", "jsonpath={.spec.holderIdentity}"];
+    assert_eq!(team.sandbox.run(holder).ok().stdout.trim(), "anna");
+    team.sandbox.run(["locks", "take", "other", "--holder", "bob"]).ok();
+    team.sandbox.run(["locks", "import", "--replace", "locks.json"]).ok();
     team.sandbox.run(["locks", "export", "out.json"]).ok();
     let out = std::fs::read_to_string(team.sandbox.work().join("out.json")).expect("file");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), json!({"UI state": "anna"}));

@@ -33,6 +33,9 @@ pub const OBSERVE: &str = "gcluster.dev/observe";
 /// On Agents, as an annotation: they are paused because their ticket is held.
 pub const HELD: &str = "gcluster.dev/held";
 
+/// On Tickets that were brought back by `gcluster undelete`, as an annotation: when they had ended before.
+pub const ENDED: &str = "gcluster.dev/ended";
+
 /// Keeps a deleted Workspace until what is in it is salvaged.
 pub const WORKSPACE_FINALIZER: &str = "gcluster.dev/workspace";
 /// Keeps a deleted Ticket until it is written down for `gcluster undelete`.

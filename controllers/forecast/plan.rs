@@ -8,6 +8,8 @@ use crate::mirror::Key;
 
 /// How many files of one collision are named.
 const FILES: usize = 3;
+/// How many collisions of one ticket are told in words.
+const CLASHES: usize = 10;
 
 /// A branch that a ticket is worked on in, in one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +146,8 @@ pub(crate) fn clashes(
 
 /// The clashes of a ticket in one sentence.
 pub(crate) fn sentence(clashes: &[Clash]) -> String {
-    let said = clashes.iter().map(|clash| {
+    let more = clashes.len().saturating_sub(CLASHES);
+    let said = clashes.iter().take(CLASHES).map(|clash| {
         let more = clash.files.len().saturating_sub(FILES);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         let files: Vec<&str> = clash.files.iter().take(FILES).map(String::as_str).collect();
@@ -154,7 +157,8 @@ pub(crate) fn sentence(clashes: &[Clash]) -> String {
         };
         format!("with {with} in {}{more} (repository {})", files.join(", "), clash.repository)
     });
-    format!("a conflict is to be expected {}", said.collect::<Vec<_>>().join("; "))
+    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+    format!("a conflict is to be expected {}{more}", said.collect::<Vec<_>>().join("; "))
 }
 
 /// Whether two branches can collide at all: a path of one is one of the other's, or lies below it.

@@ -59,11 +59,17 @@ pub async fn run(ctx: Context) {
                     continue;
                 }
                 let groups = groups(&all(&tickets), &all(&workspaces), &all(&repositories));
-                let failed = memory.learn(&groups).await;
+                let learned = memory.learn(&groups).await;
+                if learned.more {
+                    // Half of the picture would take back what the other half predicts.
+                    due = Some(Instant::now() + SETTLE);
+                    continue;
+                }
                 let clashes = clashes(&groups, &memory.known);
                 let told = told.get_or_insert_with(|| earlier(&all(&tickets), &clashes));
                 tell(&events, &tickets, &clashes, told).await;
-                if failed || !write(&ctx, &mut tickets, &clashes).await {
+                let is_written = write(&ctx, &mut tickets, &clashes).await;
+                if learned.failed || !is_written {
                     due = Some(Instant::now() + jittered(RETRY));
                 }
                 continue;

@@ -97,6 +97,10 @@ async fn a_ticket_that_is_deleted_while_no_master_runs_has_its_row_before_it_goe
     api.wait("them to be let go", left).await;
     assert_eq!(rows().len(), 3);
     assert_eq!(finalizers(3).as_array().unwrap().len(), 2, "it has not come to its end");
+    // One that was brought back as it was has its row from before.
+    let ended = json!({"metadata": {"name": "t-4", "annotations": {labels::ENDED: "2099-01-01T00:00:00Z"}}, "spec": {"title": "Work"}});
+    api.apply("tickets", ended);
+    finish(&api, 4, "Merged");
     finish(&api, 3, "Merged");
     api.wait("the last one", |_| (finalizers(3) == json!(["other"])).then_some(())).await;
     assert_eq!(rows().len(), 4);

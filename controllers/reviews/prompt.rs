@@ -200,6 +200,7 @@ mod tests {
         let change = Change { repository: "main".into(), base: "b0".into(), commit: "c1".into(), diff };
         let told = prompt(&review, Some(&ticket), &[change], Some("finding 1 of 1: missing field `text`"));
         assert!(crate::reviews::answer::findings(&told).is_err(), "whoever repeats it has not answered");
+        assert!(told.starts_with("You review"), "no text of others can stand where a command would be read");
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../snapshots/reviews"));
         settings.set_prepend_module_to_snapshot(false);

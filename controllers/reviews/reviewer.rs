@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 pub(super) const ROLE: &str = "reviewer";
 /// Iterations of one reviewer that may end: the first, and one more if it failed.
 pub(super) const TRIES: i64 = 2;
+/// Without it `claude` puts the text of every file that is named `@FILE` into its prompt, wherever the file is: what the
+/// change says would decide what the reviewer reads.
+const CLAUDE_AS_WRITTEN: (&str, &str) = ("CLAUDE_CODE_DISABLE_ATTACHMENTS", "1");
 /// Longest time of one of them.
 const TIMEOUT: &str = "30m";
 /// Tools of `claude` that only read.
@@ -74,7 +77,12 @@ pub(super) fn agent(
 /// write: only a mode that cannot is kept.
 fn backend(mut backend: Backend, default: &str) -> Backend {
     let mode = backend.permission_mode.as_deref();
-    match backend.name.as_deref().unwrap_or(default) {
+    let name = backend.name.as_deref().unwrap_or(default);
+    if name == "claude" && !backend.env.iter().any(|variable| variable.name == CLAUDE_AS_WRITTEN.0) {
+        let (name, value) = (CLAUDE_AS_WRITTEN.0.to_owned(), CLAUDE_AS_WRITTEN.1.to_owned());
+        backend.env.push(EnvVar { name, value, value_from: None });
+    }
+    match name {
         "claude" if mode.is_none_or(|mode| matches!(mode, "bypassPermissions" | "acceptEdits" | "auto")) => {
             // Whatever is not allowed here is refused without asking.
             backend.permission_mode = Some("dontAsk".to_owned());
@@ -141,6 +149,8 @@ mod tests {
         assert_eq!(of(Some("claude"), Some("plan")).permission_mode.as_deref(), Some("plan"));
         assert_eq!(of(Some("codex"), Some("workspace-write")).permission_mode.as_deref(), Some("read-only"));
         assert!(of(Some("claude"), None).args.contains(&CLAUDE_WRITES.to_owned()));
+        let plain = of(Some("claude"), Some("plan")).env;
+        assert_eq!(plain.first().map(|one| (one.name.as_str(), one.value.as_str())), Some(CLAUDE_AS_WRITTEN));
         assert_eq!(of(Some("command"), None), Backend { name: Some("command".into()), ..Backend::default() });
     }
 }

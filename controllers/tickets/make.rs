@@ -22,9 +22,14 @@ use super::brief;
 use super::changes::with_commits;
 use super::draft::APPROVED;
 use super::snapshot::{Snapshot, is_of, phase};
+use crate::report::shortened;
 
 /// Ports of each worker where the pool does not say.
 const PORTS: i32 = 10;
+/// Findings of earlier readings that a reviewer is told, and the longest text of one, in characters: however often a
+/// person sends a ticket back, its Review stays an object that can be written.
+const EARLIER: usize = 100;
+const EARLIER_TEXT: usize = 1_000;
 /// Readings whose findings all go back; those of later ones only from `high` on.
 const FULL_READINGS: i32 = 2;
 
@@ -202,7 +207,7 @@ pub(super) fn review(scene: &Scene<'_>, status: &TicketStatus, name: &str) -> Re
     review
 }
 
-/// What the readings before have found.
+/// What the readings before have found, the newest of it.
 fn earlier(scene: &Scene<'_>, name: &str) -> Vec<Finding> {
     let own = |review: &&Arc<Review>| review.name_any() != name && is_of(&review.metadata, scene.ticket);
     let mut before: Vec<_> = scene.seen.reviews_of(&scene.name).filter(own).collect();
@@ -211,11 +216,12 @@ fn earlier(scene: &Scene<'_>, name: &str) -> Vec<Finding> {
     for finding in
         before.iter().filter_map(|review| review.status.as_ref()).flat_map(|status| &status.findings)
     {
-        if !findings.contains(finding) {
-            findings.push(finding.clone());
+        let finding = Finding { text: shortened(&finding.text, EARLIER_TEXT), ..finding.clone() };
+        if !findings.contains(&finding) {
+            findings.push(finding);
         }
     }
-    findings
+    findings.split_off(findings.len().saturating_sub(EARLIER))
 }
 
 /// The present merge.

@@ -29,6 +29,8 @@ mod wishes;
 mod worker;
 
 #[cfg(test)]
+mod story_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod world_tests;

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::make::repositories;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, is_of};
 
 /// Condition: the repositories of the pool are ready and have space.
 const AVAILABLE: &str = "Available";
@@ -66,7 +66,8 @@ pub(super) fn offer<'a>(
     preferred: (Option<&str>, Option<i32>),
 ) -> Offer<'a> {
     let open = |pool: &&Arc<WorkerPool>| pool.metadata.deletion_timestamp.is_none();
-    let before = preferred.0.and_then(|name| seen.pools.get(name)).filter(open);
+    let asked = |name: &&str| ticket.spec.pool.as_deref().is_none_or(|asked| asked == *name);
+    let before = preferred.0.filter(asked).and_then(|name| seen.pools.get(name)).filter(open);
     let fitting: Vec<&Arc<WorkerPool>> = match (before, &ticket.spec.pool) {
         (Some(pool), _) => vec![pool],
         (None, Some(name)) => match seen.pools.get(name).filter(open) {
@@ -85,9 +86,10 @@ pub(super) fn offer<'a>(
             "nothing keeps it: a worker may take it, but there is no worker pool yet".to_owned(),
         );
     }
-    let lacks = |pool: &WorkerPool| {
-        ticket.spec.repositories.iter().find(|name| !pool.spec.repositories.contains(name)).cloned()
-    };
+    let begun = seen.workspaces.get(&ticket.name_any()).filter(|begun| is_of(&begun.metadata, ticket));
+    let begun = begun.into_iter().flat_map(|begun| begun.spec.repositories.iter().map(|one| &one.name));
+    let needs: Vec<&String> = ticket.spec.repositories.iter().chain(begun).collect();
+    let lacks = |pool: &WorkerPool| needs.iter().find(|name| !pool.spec.repositories.contains(name)).copied();
     let mut refusal = None;
     let mut busy = Vec::new();
     for pool in fitting {

@@ -84,6 +84,10 @@ pub(super) fn wants(scene: &Scene<'_>, status: &TicketStatus) -> Vec<Action> {
             }
         }
         TicketPhase::Reviewing if !held && !make::is_approved(status) => {
+            // A reader needs the checkout that somebody has removed; its branch has all that was made.
+            if status.review.is_some() && matches!(scene.seen.place(scene.ticket), Place::Absent) {
+                actions.push(Action::MakeWorkspace(Box::new(make::workspace(scene, status))));
+            }
             if let Some(name) =
                 status.review.as_deref().filter(|name| !scene.seen.reviews.contains_key(*name))
             {

@@ -10,7 +10,6 @@ use gcluster_types::kinds::check::{CheckPhase, CheckStatus};
 use gcluster_types::kinds::merge::{MergePhase, MergeStatus};
 use gcluster_types::kinds::review::{ReviewPhase, ReviewStatus, Verdict};
 use gcluster_types::kinds::ticket::{Decision, HumanVerdict, TicketPhase, TicketState};
-use gcluster_types::kinds::worker_pool::{ReviewPolicy, Reviewer};
 use gcluster_types::kinds::workspace::{Checkout, WorkspacePhase, WorkspaceStatus};
 use gcluster_types::{Agent, Repository, Ticket, TicketSpec, WorkerPool, WorkerPoolSpec, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -28,7 +27,7 @@ type Step = Box<dyn FnOnce(&mut Snapshot)>;
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
-enum Happens {
+pub(super) enum Happens {
     /// The world goes on somewhere; well or badly.
     Step(u8, bool),
     /// A person decides about a ticket.
@@ -65,21 +64,21 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-struct World {
-    seen: Snapshot,
+pub(super) struct World {
+    pub(super) seen: Snapshot,
     uids: usize,
     /// Writes so far.
     writes: usize,
     decisions: usize,
-    pool: WorkerPool,
+    pub(super) pool: WorkerPool,
 }
 
-fn put<K: ResourceExt + Clone>(all: &mut BTreeMap<String, Arc<K>>, object: K) {
+pub(super) fn put<K: ResourceExt + Clone>(all: &mut BTreeMap<String, Arc<K>>, object: K) {
     all.insert(object.name_any(), Arc::new(object));
 }
 
 impl World {
-    fn new(edges: &[(usize, usize)], locks: &[usize], replicas: i32) -> Self {
+    pub(super) fn new(edges: &[(usize, usize)], locks: &[usize], replicas: i32) -> Self {
         let mut pool = WorkerPool::new("team", WorkerPoolSpec { replicas, ..WorkerPoolSpec::default() });
         pool.spec.repositories = vec!["app".into()];
         let mut world = World { seen: Snapshot::default(), uids: 0, writes: 0, decisions: 0, pool };
@@ -203,7 +202,7 @@ impl World {
     }
 
     /// Looks until there is nothing to do any more, and checks that there is an end to it.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..60 {
             let (writes, answers) = (self.writes, self.seen.answers.len());
             self.look(None);
@@ -257,7 +256,7 @@ impl World {
     }
 
     /// Lets the world go on at one of its places.
-    fn step(&mut self, place: usize, well: bool) {
+    pub(super) fn step(&mut self, place: usize, well: bool) {
         let seen = &mut self.seen;
         let mut steps: Vec<Step> = Vec::new();
         for workspace in seen.workspaces.values() {
@@ -317,7 +316,7 @@ impl World {
         }
     }
 
-    fn happen(&mut self, what: Happens) {
+    pub(super) fn happen(&mut self, what: Happens) {
         match what {
             Happens::Step(place, well) => self.step(place.into(), well),
             Happens::Decide(n, verdict) => {
@@ -351,7 +350,7 @@ impl World {
         }
     }
 
-    fn change(&mut self, n: u8, change: impl FnOnce(&mut Ticket)) {
+    pub(super) fn change(&mut self, n: u8, change: impl FnOnce(&mut Ticket)) {
         let mut ticket = (*self.seen.tickets[&format!("t{n}")]).clone();
         change(&mut ticket);
         put(&mut self.seen.tickets, ticket);
@@ -425,7 +424,9 @@ fn check_step(seen: &Snapshot, ticket: &Ticket, next: &gcluster_types::TicketSta
     if !had(ticket) && has_worker(next) {
         let pool = &seen.pools[next.pool.as_ref().unwrap()];
         assert!(next.worker.unwrap() <= pool.spec.replicas, "a worker that there is");
-        let kept = seen.tickets.values().filter(|other| had(other)).count();
+        let of_pool =
+            |other: &&Arc<Ticket>| other.status.as_ref().is_some_and(|status| status.pool == next.pool);
+        let kept = seen.tickets.values().filter(of_pool).filter(|other| had(other)).count();
         assert!(kept < usize::try_from(pool.spec.replicas).unwrap(), "more than the replicas");
         for name in ticket.spec.depends_on.iter().filter(|_| from != Working) {
             assert_eq!(phase(&seen.tickets[name]), Merged, "{} depends on {name}", ticket.name_any());
@@ -453,7 +454,7 @@ fn check_order(seen: &Snapshot, plan: &Plan) {
     }
 }
 
-fn statuses(seen: &Snapshot) -> Vec<String> {
+pub(super) fn statuses(seen: &Snapshot) -> Vec<String> {
     let told = |(name, ticket): (&String, &Arc<Ticket>)| {
         let status = ticket.status.clone().unwrap_or_default();
         format!("{name}: {:?} {:?} {:?} {:?}", status.phase, status.reason, status.message, status.worker)
@@ -509,128 +510,4 @@ proptest! {
         }
         prop_assert!(world.seen.leases.is_empty(), "{:?}", world.seen.leases);
     }
-}
-
-#[test]
-fn when_all_goes_well_every_ticket_is_merged_in_one_round() {
-    let mut world = World::new(&[(1, 0), (5, 1)], &[1, 1, 0, 2, 3, 1], 2);
-    for round in 0..400 {
-        world.settle();
-        world.step(round, true);
-    }
-    for (name, ticket) in &world.seen.tickets {
-        let status = ticket.status.clone().unwrap();
-        let way: Vec<_> =
-            status.transitions.iter().map(|step| step.phase).filter(|phase| phase.is_in_flight()).collect();
-        use TicketPhase::{Approved, Checking, Merging, Reviewing, Working};
-        assert_eq!(status.phase, TicketPhase::Merged, "{name}: {:#?}", statuses(&world.seen));
-        assert_eq!(way, [Working, Checking, Reviewing, Approved, Merging], "{name}");
-        assert_eq!((status.round, status.attempts, status.review_rounds), (1, 0, 1), "{name}");
-    }
-    assert!(world.seen.leases.is_empty());
-}
-
-#[test]
-fn what_the_provider_refuses_is_said_and_is_no_attempt() {
-    let mut world = World::new(&[], &[], 1);
-    world.settle();
-    while world.seen.agents.is_empty() {
-        world.step(0, true);
-        world.settle();
-    }
-    let mut agent = world.seen.agents.values().next().map(|agent| (**agent).clone()).unwrap();
-    let ticket = agent.labels()[labels::TICKET].clone();
-    let status = agent.status.get_or_insert_default();
-    status.run_state = Some(RunState::Running);
-    status.reason = Some("Throttled".into());
-    status.message = Some("the usage limit is reached until 15:00".into());
-    put(&mut world.seen.agents, agent);
-    world.settle();
-    let status = world.seen.tickets[&ticket].status.clone().unwrap();
-    assert_eq!((status.phase, status.attempts), (TicketPhase::Working, 0));
-    assert_eq!(status.reason.as_deref(), Some("WorkerWaits"));
-    assert!(status.message.unwrap().contains("until 15:00"));
-}
-
-/// One worker, reviews by people, and no ticket depends on another.
-fn human_team() -> World {
-    let mut world = World::new(&[], &[1, 0, 0, 0, 0, 0], 1);
-    let review = ReviewPolicy { by: Reviewer::Human, ..ReviewPolicy::default() };
-    world.pool.spec.review = Some(review);
-    put(&mut world.seen.pools, world.pool.clone());
-    world.settle();
-    world
-}
-
-impl World {
-    fn status(&self, name: &str) -> gcluster_types::TicketStatus {
-        self.seen.tickets[name].status.clone().unwrap()
-    }
-
-    /// Lets the world go on until something is true.
-    fn until(&mut self, what: &str, is: impl Fn(&World) -> bool) {
-        for _ in 0..60 {
-            self.settle();
-            if is(self) {
-                return;
-            }
-            self.step(0, true);
-        }
-        panic!("it never comes to this: {what}: {:#?}", statuses(&self.seen));
-    }
-
-    fn reason(&self, name: &str) -> String {
-        self.status(name).reason.unwrap_or_default()
-    }
-}
-
-#[test]
-fn a_ticket_that_waits_for_a_person_leaves_its_worker_to_others_and_goes_on_before_new_ones() {
-    let mut world = human_team();
-    world.until("the first one asks", |world| world.reason("t0") == "NeedsHuman");
-    // The one worker has the next one, and the lock stays where it is.
-    assert_eq!((world.status("t0").worker, world.status("t3").phase), (None, TicketPhase::Working));
-    assert_eq!(world.seen.leases.len(), 1);
-    world.happen(Happens::Decide(0, HumanVerdict::SendBack));
-    world.settle();
-    let status = world.status("t0");
-    assert_eq!((status.phase, status.round), (TicketPhase::Working, 2));
-    assert_eq!(world.reason("t0"), "WaitsForWorker", "{:?}", status.message);
-    assert!(!world.seen.agents.contains_key("t0-work-2"), "it has no worker yet");
-    assert_eq!(world.seen.leases.len(), 1, "what it made is not in the base yet");
-    world.until("the other one asks", |world| world.reason("t3") == "NeedsHuman");
-    assert_eq!((world.status("t0").worker, world.status("t1").round), (Some(1), 0), "it goes first");
-    world.until("it asks again", |world| world.reason("t0") == "NeedsHuman");
-    assert_eq!((world.status("t0").worker, world.status("t0").attempts), (None, 0));
-    world.happen(Happens::Decide(0, HumanVerdict::Approve));
-    world.until("it is merged", |world| world.status("t0").phase == TicketPhase::Merged);
-}
-
-#[test]
-fn a_ticket_that_is_held_leaves_its_worker_once_it_rests_and_goes_on_where_it_was() {
-    let mut world = human_team();
-    world.until("it is at work", |world| world.reason("t0") == "AtWork");
-    world.happen(Happens::State(0, TicketState::Held));
-    world.settle();
-    assert_eq!(world.status("t0").worker, Some(1), "its agent has not come to rest");
-    world.until("the next one is taken", |world| world.status("t3").phase == TicketPhase::Working);
-    assert_eq!((world.status("t0").worker, world.reason("t0")), (None, "Held".into()));
-    assert_eq!(world.seen.agents["t0-work-1"].spec.run, RunPolicy::Paused);
-    world.happen(Happens::State(0, TicketState::Open));
-    world.settle();
-    assert_eq!(world.reason("t0"), "WaitsForWorker");
-    assert_eq!(world.seen.agents["t0-work-1"].spec.run, RunPolicy::Paused, "not before there is a worker");
-    world.until("it goes on", |world| world.seen.agents["t0-work-1"].spec.run == RunPolicy::Running);
-    let status = world.status("t0");
-    assert_eq!((status.worker, status.round, status.attempts), (Some(1), 1, 0));
-}
-
-#[test]
-fn a_person_decides_when_the_pool_that_said_who_reviews_is_gone() {
-    let mut world = human_team();
-    world.until("it is tested", |world| world.status("t0").phase == TicketPhase::Checking);
-    world.happen(Happens::TogglePool);
-    world.until("it asks", |world| world.reason("t0") == "NeedsHuman");
-    assert!(world.status("t0").message.unwrap().contains("its pool, which said who reviews, is gone"));
-    assert!(world.seen.reviews.is_empty());
 }

@@ -1,6 +1,8 @@
 //! `gcluster get`: objects as a table or whole, once or as they change.
 
 use clap::Args;
+use gcluster_types::labels::LOCK;
+use gcluster_types::tickets::lease_name;
 use serde_json::Value;
 
 use super::kinds::{Catalog, Resource};
@@ -59,7 +61,32 @@ impl GetArgs {
     /// Locks are Leases, and a table of them says who waits.
     fn means_locks(&self) -> bool {
         let plain = self.output.is_none() && !self.watch && !self.all_namespaces && self.selector.is_none();
-        plain && matches!(&self.words[..], [word] if word == "locks" || word == "lock")
+        plain && self.field_selector.is_none() && matches!(&self.words[..], [word] if is_lock(word))
+    }
+
+    /// The same, asked in any other way: locks are the Leases with that label, named after them.
+    fn with_leases(mut self) -> Self {
+        match self.words.split_first() {
+            Some((word, [])) if is_lock(word) => {
+                let more = self.selector.take().map(|more| format!(",{more}")).unwrap_or_default();
+                self.selector = Some(format!("{LOCK}{more}"));
+                self.words = vec!["leases".to_owned()];
+            }
+            Some((word, names)) if is_lock(word) => {
+                let names = names.iter().map(|name| lease_name(name));
+                self.words = std::iter::once("leases".to_owned()).chain(names).collect();
+            }
+            _ => {
+                for word in &mut self.words {
+                    let lock = word
+                        .split_once('/')
+                        .filter(|(kind, _)| is_lock(kind))
+                        .map(|(_, name)| lease_name(name));
+                    *word = lock.map_or_else(|| std::mem::take(word), |lease| format!("leases/{lease}"));
+                }
+            }
+        }
+        self
     }
 
     fn selectors(&self) -> Selectors<'_> {
@@ -77,11 +104,16 @@ impl GetArgs {
     }
 }
 
+fn is_lock(word: &str) -> bool {
+    matches!(word, "lock" | "locks")
+}
+
 /// Does `gcluster get`.
 pub(crate) async fn run(globals: &Globals, args: GetArgs) -> Result {
     if args.means_locks() {
         return super::locks::list(globals).await;
     }
+    let args = args.with_leases();
     let connection = globals.connect().await?;
     let catalog = Catalog::fetch(&connection).await?;
     let selection = objects::select(&catalog, &args.words)?;

@@ -35,7 +35,7 @@ enum Verb {
     /// Let a lock go that was taken by hand or imported
     Release(ReleaseArgs),
     /// Take the locks of a JSON file {"lock": "holder", …}; a file that is not there holds none
-    Import(FileArgs),
+    Import(ImportArgs),
     /// Write who holds which lock as a JSON file {"lock": "holder", …}
     Export(FileArgs),
 }
@@ -63,6 +63,15 @@ struct ReleaseArgs {
 struct FileArgs {
     /// The file; `-` is standard output
     file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct ImportArgs {
+    /// The file
+    file: PathBuf,
+    /// Make it as the file says: locks that were taken by hand and are not in it are let go, or change their holder
+    #[arg(long)]
+    replace: bool,
 }
 
 /// Does `gcluster locks`.
@@ -215,13 +224,19 @@ async fn release(globals: &Globals, args: &ReleaseArgs) -> Result {
                 there.holder
             )));
         }
-        let only = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {
-            "uid": text(&there.object, "/metadata/uid"),
-            "resourceVersion": text(&there.object, "/metadata/resourceVersion")}});
-        connection.send(Method::DELETE, &path, JSON, &only).await?;
-        print(&format!("lock {lock} released; {} had it\n", there.holder))?;
+        let_go(&connection, lock, &there).await?;
     }
     Ok(())
+}
+
+/// Removes a lock as it was seen.
+async fn let_go(connection: &Connection, lock: &str, there: &Held) -> Result {
+    let path = format!("{}/{}", leases(connection), escape(&there.lease));
+    let only = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {
+        "uid": text(&there.object, "/metadata/uid"),
+        "resourceVersion": text(&there.object, "/metadata/resourceVersion")}});
+    connection.send(Method::DELETE, &path, JSON, &only).await?;
+    print(&format!("lock {lock} released; {} had it\n", there.holder))
 }
 
 async fn is_at_work(connection: &Connection, name: &str) -> Result<bool> {
@@ -252,9 +267,14 @@ fn read(file: &std::path::Path) -> Result<BTreeMap<String, String>> {
     })
 }
 
-async fn import(globals: &Globals, args: &FileArgs) -> Result {
+async fn import(globals: &Globals, args: &ImportArgs) -> Result {
     let map = read(&args.file)?;
     let connection = globals.connect().await?;
+    if args.replace {
+        for there in superseded(held(&connection).await?, &map) {
+            let_go(&connection, &there.lock, &there).await?;
+        }
+    }
     let mut refused = Vec::new();
     for (lock, holder) in &map {
         match take_one(&connection, lock, holder, None).await? {
@@ -272,6 +292,15 @@ async fn import(globals: &Globals, args: &FileArgs) -> Result {
     }
     let failure = Failure::new(Kind::Conflict, "some locks are held by others");
     Err(refused.into_iter().fold(failure, Failure::cause))
+}
+
+/// Locks that were taken by hand and that the file gives to nobody, or to somebody else. Those of tickets stay: their work
+/// is not in the base yet.
+fn superseded(held: Vec<Held>, map: &BTreeMap<String, String>) -> Vec<Held> {
+    let wanted: BTreeMap<String, &String> =
+        map.iter().map(|(lock, holder)| (lease_name(lock), holder)).collect();
+    let is_over = |there: &Held| wanted.get(&there.lease).is_none_or(|holder| **holder != there.holder);
+    held.into_iter().filter(|there| !there.by_ticket && is_over(there)).collect()
 }
 
 async fn export(globals: &Globals, args: &FileArgs) -> Result {
@@ -302,6 +331,19 @@ fn leases(connection: &Connection) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_replaces_lets_go_what_was_taken_by_hand_and_is_not_in_it() {
+        let mut of_ticket = lease("api", "t-1", Some(60));
+        of_ticket["metadata"]["labels"][TICKET] = "t-1".into();
+        let held =
+            [lease("UI", "anna", None), lease("db", "anna", None), lease("docs", "bob", None), of_ticket];
+        let held: Vec<Held> = held.into_iter().map(Held::of).collect();
+        let map = BTreeMap::from([("ui", "anna"), ("docs", "anna"), ("api", "anna")]);
+        let map = map.into_iter().map(|(lock, holder)| (lock.to_owned(), holder.to_owned())).collect();
+        let gone: Vec<String> = superseded(held, &map).into_iter().map(|there| there.lock).collect();
+        assert_eq!(gone, ["db", "docs"]);
+    }
 
     #[test]
     fn the_table_says_who_waits() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use gcluster_types::kinds::ticket::{TicketPhase, TicketState};
 use gcluster_types::kinds::workspace::WorkspacePhase;
-use gcluster_types::labels::MANAGER_APPLY;
+use gcluster_types::labels::{ENDED, MANAGER_APPLY};
 use gcluster_types::{Salvage, Ticket, Workspace};
 use http::Method;
 use serde::de::DeserializeOwned;
@@ -199,9 +199,13 @@ async fn restore_ticket(
     let name = salvage.spec.name.clone();
     let mut spec = salvaged.spec.clone();
     spec.state = TicketState::Held;
+    let mut annotations = salvaged.metadata.annotations.clone().unwrap_or_default();
+    let ended = salvaged.status.as_ref().and_then(|status| status.finished_at.as_ref());
+    // Its row is in the metrics.
+    annotations.extend(ended.map(|at| (ENDED.to_owned(), at.0.to_string())));
     let body = json!({
         "apiVersion": "gcluster.dev/v1alpha1", "kind": "Ticket",
-        "metadata": {"name": name, "labels": salvaged.metadata.labels, "annotations": salvaged.metadata.annotations},
+        "metadata": {"name": name, "labels": salvaged.metadata.labels, "annotations": annotations},
         "spec": spec,
     });
     poll(args.timeout, &format!("the ticket {name} to be removed"), async || {

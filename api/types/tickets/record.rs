@@ -16,6 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
 use crate::kinds::ticket::{Ticket, TicketPhase};
+use crate::labels::ENDED;
 
 /// The columns, in their order.
 pub const HEADER: &str = "uid,namespace,name,id,title,pool,worker,priority,estimate_min,created,started,finished,result,reason,\
@@ -109,8 +110,9 @@ impl Record {
             return None;
         }
         let meta = &ticket.metadata;
-        if meta.creation_timestamp.as_ref().is_some_and(|created| finished < created.0) {
-            // It ended before it was brought back by `gcluster undelete`, and has its row from then.
+        let ended_before = meta.annotations.as_ref().and_then(|all| all.get(ENDED)?.parse().ok());
+        if ended_before == Some(finished) {
+            // It was brought back by `gcluster undelete`, and has its row from before.
             return None;
         }
         let name = meta.name.clone().unwrap_or_default();
