@@ -50,6 +50,7 @@ idle)
 *)
     echo "$t" > "feature-$t"; git add .; git commit -qm "Add feature-$t" ;;
 esac
+echo "$t commits $(git rev-parse HEAD)" >> "$TRACE"
 echo "$t ends" >> "$TRACE"
 echo "I have done $t."
 "#;
@@ -88,7 +89,9 @@ fn a_team_delivers_a_backlog_while_its_master_is_killed() {
 
     assert_base_is_linear_green_and_complete(&sandbox, &tickets);
     assert_locks_and_dependencies_were_kept(&tickets);
-    assert_nothing_is_left_over_and_nothing_lost(&sandbox);
+    let trace = std::fs::read_to_string(sandbox.work().join("trace")).expect("the trace");
+    assert_holders_of_a_lock_took_turns(&trace);
+    assert_nothing_is_left_over_and_nothing_lost(&sandbox, &trace);
     assert!(home.git(&["status", "--porcelain"]).is_empty(), "the user's own checkout was touched");
 }
 
@@ -247,7 +250,21 @@ fn assert_locks_and_dependencies_were_kept(tickets: &BTreeMap<String, Value>) {
     assert!(before.1 <= after.0, "a ticket began before what it depends on was merged: {before:?} {after:?}");
 }
 
-fn assert_nothing_is_left_over_and_nothing_lost(sandbox: &Sandbox) {
+/// By what the workers themselves wrote down.
+fn assert_holders_of_a_lock_took_turns(trace: &str) {
+    let steps = trace.lines().filter(|line| line.starts_with("locked-") && !line.contains(" commits "));
+    let mut at_work: BTreeSet<&str> = BTreeSet::new();
+    for (name, step) in steps.filter_map(|line| line.split_once(' ')) {
+        match step {
+            "begins" => {
+                assert!(at_work.insert(name) && at_work.len() == 1, "{at_work:?} have one lock\n{trace}")
+            }
+            _ => assert!(at_work.remove(name), "{name} ended twice\n{trace}"),
+        }
+    }
+}
+
+fn assert_nothing_is_left_over_and_nothing_lost(sandbox: &Sandbox, trace: &str) {
     let hub = sandbox.data().join("repositories/default/app/hub.git");
     wait_within(LIMIT, "all workspaces to go", || objects(sandbox, "workspaces").is_empty().then_some(()));
     let worktrees = git(&hub, &["worktree", "list", "--porcelain"]);
@@ -263,13 +280,16 @@ fn assert_nothing_is_left_over_and_nothing_lost(sandbox: &Sandbox) {
     };
     let kept = of("idle")["spec"]["snapshots"][0]["commit"].as_str().expect("a commit").to_owned();
     assert_eq!(git(&hub, &["show", &format!("{kept}:left-by-idle")]), "never committed");
-    // Every commit that a worker made is in the base by content or below a hidden ref.
+    // Every commit that a worker made is in the base or below a hidden ref, and so is every tip that was kept.
     let reachable: BTreeSet<String> = git(&hub, &["rev-list", "--all"]).lines().map(str::to_owned).collect();
     for salvage in &salvages {
         for snapshot in salvage["spec"]["snapshots"].as_array().into_iter().flatten() {
             let tip = snapshot["tip"].as_str().expect("a tip");
             assert!(reachable.contains(tip), "{tip} of {} is gone", salvage["spec"]["name"]);
         }
+    }
+    for (who, commit) in trace.lines().filter_map(|line| line.split_once(" commits ")) {
+        assert!(reachable.contains(commit), "the commit {commit} of {who} is gone\n{trace}");
     }
     let leases = objects(sandbox, "leases");
     let held: Vec<_> =
