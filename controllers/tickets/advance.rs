@@ -329,7 +329,10 @@ fn reviewing(scene: &Scene<'_>, draft: &mut Draft) {
             }
             let feedback = brief::findings(review.spec.floor, &status.findings);
             draft.set_feedback(&feedback);
-            let message = format!("{} findings of {name} go back to the worker", status.count);
+            let message = match status.count {
+                1 => format!("a finding of {name} goes back to the worker"),
+                count => format!("{count} findings of {name} go back to the worker"),
+            };
             begin(scene, draft, "Findings", &message);
         }
         (ReviewPhase::Done, None) | (ReviewPhase::Failed, _) => {

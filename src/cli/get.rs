@@ -333,15 +333,15 @@ async fn watch(connection: &Connection, selection: &Selection<'_>, args: &GetArg
         }
         if as_table {
             sort(&mut list, args, false);
-            print(&printer.render(&list))?;
+            print(&printer.render_changed(list, false))?;
         } else {
             for object in objects::items(list) {
                 print(&document(with_type(object, resource), args)?)?;
             }
         }
-        version = follow(connection, &path, selectors, accept, version, |_, object| {
+        version = follow(connection, &path, selectors, accept, version, |event, object| {
             print(&match as_table {
-                true => printer.render(&object),
+                true => printer.render_changed(object, event == "DELETED"),
                 false => document(with_type(object, resource), args)?,
             })
         })

@@ -1,6 +1,7 @@
 //! Tables: the server's columns, aligned as kubectl aligns them.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -28,6 +29,8 @@ pub(crate) struct Printer {
     columns: Vec<Value>,
     widths: Vec<usize>,
     headed: bool,
+    /// The cells of each object as a watch printed them last, but its age.
+    last: HashMap<String, Vec<String>>,
 }
 
 impl Printer {
@@ -50,6 +53,41 @@ impl Printer {
         self.headed |= !rows.is_empty();
         lines.extend(rows.iter().map(|row| self.row(row)));
         fields::align(&lines, &mut self.widths)
+    }
+
+    /// The same for an event of a watch. Rows that look as they did when they were printed last, but for the age, are left
+    /// out, unless their object is gone.
+    pub(crate) fn render_changed(&mut self, mut table: Value, is_gone: bool) -> String {
+        if let Some(columns) = table["columnDefinitions"].as_array().filter(|columns| !columns.is_empty()) {
+            self.columns.clone_from(columns);
+        }
+        if let Some(rows) = table["rows"].as_array_mut() {
+            rows.retain(|row| self.remember(row, is_gone));
+        }
+        self.render(&table)
+    }
+
+    /// Whether a row looks otherwise than the last one of its object, or is the last one.
+    fn remember(&mut self, row: &Value, is_gone: bool) -> bool {
+        let text = |path| row.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let object = format!("{}/{}", text("/object/metadata/namespace"), text("/object/metadata/name"));
+        if is_gone {
+            self.last.remove(&object);
+            return true;
+        }
+        let ages = self.shown().map(|(_, c)| c["type"] == "date" || c["name"] == "Age");
+        let first = usize::from(self.show.namespace);
+        let ages: Vec<usize> =
+            ages.enumerate().filter_map(|(place, is)| is.then_some(place + first)).collect();
+        let cells = self.row(row).into_iter().enumerate().filter(|(place, _)| !ages.contains(place));
+        let cells: Vec<String> = cells.map(|(_, cell)| cell).collect();
+        match self.last.get(&object) {
+            Some(last) if *last == cells => false,
+            _ => {
+                self.last.insert(object, cells);
+                true
+            }
+        }
     }
 
     fn shown(&self) -> impl Iterator<Item = (usize, &Value)> {
@@ -217,6 +255,25 @@ mod tests {
         let later = printer.render(&json!({"rows": [{"cells": ["b.x", "Failed", null]}]}));
         assert_eq!(later, "b.x          Failed\n");
         assert_eq!(first.lines().next(), Some("NAME         PHASE"));
+    }
+
+    #[test]
+    fn an_event_of_a_watch_is_printed_when_it_shows() {
+        let mut printer = Printer::new(Show { namespace: true, ..Show::default() });
+        let mut event = |name: &str, phase: &str, age: &str, why: &str, is_gone| {
+            let columns = json!([{"name": "Name"}, {"name": "Age", "type": "date"}, {"name": "Phase"},
+                {"name": "Why", "priority": 1}]);
+            let row = json!({"cells": [name, age, phase, why], "object": {"metadata": {"name": name, "namespace": "n"}}});
+            let printed =
+                printer.render_changed(json!({"columnDefinitions": columns, "rows": [row]}), is_gone);
+            printed.lines().filter(|line| !line.starts_with("NAMESPACE")).count()
+        };
+        assert_eq!(event("a", "Ready", "1s", "x", false), 1);
+        assert_eq!(event("a", "Ready", "2s", "y", false), 0, "only the age, and what is not shown");
+        assert_eq!(event("b", "Ready", "2s", "", false), 1);
+        assert_eq!(event("a", "Working", "3s", "", false), 1);
+        assert_eq!(event("a", "Working", "4s", "", true), 1, "it is gone");
+        assert_eq!(event("a", "Working", "0s", "", false), 1, "another one of that name");
     }
 
     #[test]
