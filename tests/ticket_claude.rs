@@ -1,4 +1,5 @@
-//! A ticket from its file to the base branch, with the real `claude` CLI as worker and as reviewer, on a scripted model.
+//! A ticket from its file to the base branch, with the real `claude` CLI as worker and as reviewer, on a scripted model: the
+//! reviewer sends the worker back once.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,7 @@ use crate::support::master::{Master, object};
 use crate::support::skip::program_or_skip;
 use crate::support::wait::wait_within;
 
-/// Two runs of the CLI, a check and a merge on a busy machine.
+/// Four runs of the CLI, two checks and a merge on a busy machine.
 const LIMIT: Duration = Duration::from_secs(240);
 
 #[test]
@@ -21,20 +22,41 @@ fn the_real_claude_takes_a_ticket_from_its_file_to_merged() {
     const TEST: &str = "ticket_claude::the_real_claude_takes_a_ticket_from_its_file_to_merged";
     let Some(python) = program_or_skip("python3", TEST) else { return };
     let Some(claude) = claude_or_skip(TEST) else { return };
-    let work = "echo bonjour > french && git add french && git commit -qm 'Say hello in French'";
     let run = |command: &str| json!({"text": "I do it.", "tool": "Bash", "input": {"command": command, "description": "Work"}});
-    let look = json!({"text": "I look.", "tool": "Glob", "input": {"pattern": "french"}});
+    let work = |text: &str| {
+        let command =
+            format!("echo {text} > french && git add french && git commit -qm 'Say hello in French'");
+        json!({"steps": [run(&command)], "then": {"text": format!("French says {text}.")}})
+    };
+    // The reviewer tries what it may not, too.
+    let spoil =
+        json!({"tool": "Write", "input": {"file_path": "{first_result}/french", "content": "spoilt"}});
+    let look =
+        [run("git rev-parse --show-toplevel"), json!({"tool": "Glob", "input": {"pattern": "french"}})];
+    let finding =
+        json!([{"file": "french", "line": 1, "severity": "high", "text": "That is not a word."}]).to_string();
+    let first = [look[0].clone(), look[1].clone(), run("echo spoilt > french"), spoil];
     let model = ModelServer::start(
         &python,
         &json!({
-            "worker": {"steps": [run(work)], "then": {"text": "French is there."}, "side": {"text": "Aside."}},
-            "reviewer": {"steps": [look], "then": {"text": "Nothing to find.\n\n```json\n[]\n```"}, "side": {"text": "Aside."}},
+            "worker": {"side": {"text": "Aside."}, "choose": [
+                {"contains": ["first round", "french:1 (high): That is not a word."], "scenario": "mends"},
+                {"contains": "A file french says bonjour.", "scenario": "begins"},
+            ]},
+            "begins": work("bonjuor"),
+            "mends": work("bonjour"),
+            "reviewer": {"side": {"text": "Aside."}, "choose": [
+                {"contains": ["Findings of the rounds before", "+bonjour"], "scenario": "approves"},
+                {"contains": "+bonjuor", "scenario": "finds"},
+            ]},
+            "finds": {"steps": first, "then": {"text": format!("One thing.\n\n```json\n{finding}\n```")}},
+            "approves": {"steps": [look[1]], "then": {"text": "[]"}},
         }),
     );
     let sandbox = Sandbox::new();
     let app = sandbox.work().join("app");
     std::fs::create_dir_all(app.join(".gcluster/backlog")).expect("a folder");
-    std::fs::write(app.join("ci.sh"), "#!/bin/sh\ntest ! -e french || grep -q bonjour french\n")
+    std::fs::write(app.join("ci.sh"), "#!/bin/sh\ntest ! -e french || grep -q bonj french\n")
         .expect("a file");
     git(&app, &["init", "--quiet", "--initial-branch=main"]);
     git(&app, &["add", "--chmod=+x", "ci.sh"]);
@@ -66,19 +88,23 @@ fn the_real_claude_takes_a_ticket_from_its_file_to_merged() {
     let story = || sandbox.run(["describe", "ticket", "t-1"]).stdout;
     assert!(ended.is_ok(), "{}\n{}", story(), master.log());
     assert_eq!(last["status"]["phase"], "Merged", "{}\n{}", story(), master.log());
-    assert_eq!(last["status"]["round"], 1, "{}", story());
-    assert_eq!(last["status"]["summary"], "French is there.", "{last:#}");
+    assert_eq!(last["status"]["round"], 2, "{}", story());
+    assert_eq!(last["status"]["reviewRounds"], 2, "{}", story());
+    assert_eq!(last["status"]["summary"], "French says bonjour.", "{last:#}");
     assert!(last["status"]["usage"]["tokens"].as_i64() > Some(0), "{last:#}");
 
     let hub = sandbox.data().join("repositories/default/app/hub.git");
     assert_eq!(git(&hub, &["show", "main:french"]), "bonjour");
     assert_eq!(git(&hub, &["log", "--format=%s", "main"]), "Say hello in French\nBegin");
-    // The reviewer has looked, and could.
-    let review = object(&sandbox, "review", "t-1-review-1").expect("the review");
-    assert_eq!(review["status"]["verdict"], "Approved", "{review:#}");
+    // The reviewer could read, and nothing else.
+    let review = |name: &str| object(&sandbox, "review", name).expect("the review");
+    assert_eq!(review("t-1-review-1")["status"]["verdict"], "ChangesRequested");
+    assert_eq!(review("t-1-review-2")["status"]["verdict"], "Approved");
     let transcript = sandbox.run(["logs", "t-1-review-1-1"]).ok().stdout;
-    assert!(transcript.contains("Glob"), "{transcript}");
-    assert!(!transcript.contains("denied"), "{transcript}");
+    assert!(transcript.contains("Glob") && !transcript.contains("Glob was denied"), "{transcript}");
+    assert!(transcript.contains("The tool Bash was denied"), "{transcript}");
+    assert!(transcript.contains("Write is disabled"), "{transcript}");
+    assert!(model.counted() >= 11, "each tool call is followed by an answer");
     assert!(master.stop().success());
 }
 
