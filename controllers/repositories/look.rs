@@ -194,6 +194,10 @@ async fn apart(memo: &mut Memo, hub: &Hub, tips: &Tips) -> Result<(i64, i64), Pr
 
 fn of_source(problem: &Unusable) -> Problem {
     let (reason, todo) = match problem {
+        Unusable::Relative(_) => (
+            "PathRelative",
+            ": `gcluster apply -f` makes it absolute, as seen from the file; kubectl needs it absolute",
+        ),
         Unusable::Gone(_) => ("PathMissing", ": put it back, or set spec.path to where it is now"),
         Unusable::NotRepository(_) => {
             ("NotARepository", ": set spec.path to the top of a checkout, or run `git init` and commit there")

@@ -36,6 +36,9 @@ impl Tip {
 /// Why it cannot be used, each with another remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
+    /// It is relative, and nobody knows to what.
+    #[error("spec.path is {}, a relative path", .0.display())]
+    Relative(PathBuf),
     /// There is nothing at the path.
     #[error("{} is not there", .0.display())]
     Gone(PathBuf),
@@ -90,6 +93,7 @@ impl Source {
         let reference = format!("refs/heads/{base}");
         let no_base = || Unusable::NoBase { place: self.address(), base: base.to_owned() };
         match self {
+            Self::Local(path) if path.is_relative() => Err(Unusable::Relative(path.clone())),
             Self::Local(path) => {
                 if !path.is_dir() {
                     return Err(Unusable::Gone(path.clone()));
@@ -164,6 +168,11 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let empty = Source::of(empty.path().to_str().unwrap());
         assert!(matches!(empty.tip("main").await.unwrap_err(), Unusable::NotRepository(_)));
+        let relative = Source::of(".").tip("main").await.unwrap_err();
+        assert!(
+            matches!(relative, Unusable::Relative(_)),
+            "the folder that the master was started in is not meant"
+        );
         let gone = Source::of("/nowhere/at/all");
         assert!(matches!(gone.tip("main").await.unwrap_err(), Unusable::Gone(_)));
         assert_eq!(source.identity().await.unwrap(), Some(("Ada".into(), "ada@example.com".into())));
