@@ -7,6 +7,7 @@
 //!            workspaces: the worktrees in which tickets are worked on
 //!            backlog: files that become tickets
 //!            metrics: one row for each ticket that came to its end
+//!            notify: a command when a ticket needs a person or has come to its end
 //!            reviews: what a reviewer says of a ticket's change
 //!                      collector: what nobody owns or needs any more
 //!                      persistence: the one loop under the API (state to disk)
@@ -24,6 +25,7 @@ pub mod checks;
 pub mod collector;
 pub mod context;
 mod control_loop;
+mod due;
 mod environment;
 pub mod error;
 pub mod executor;
@@ -32,6 +34,7 @@ pub mod informer;
 pub mod merges;
 pub mod metrics;
 mod mirror;
+pub mod notify;
 pub mod persistence;
 pub mod pulse;
 pub mod report;

@@ -39,6 +39,7 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             pulse.keep("merges", || crate::merges::run(ctx.clone())),
             pulse.keep("forecast", || crate::forecast::run(ctx.clone())),
             pulse.keep("metrics", || crate::metrics::run(ctx.clone())),
+            pulse.keep("notify", || crate::notify::run(ctx.clone())),
         );
     };
     tokio::select! {

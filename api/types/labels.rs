@@ -33,6 +33,8 @@ pub const OBSERVE: &str = "gcluster.dev/observe";
 /// On Agents, as an annotation: they are paused because their ticket is held.
 pub const HELD: &str = "gcluster.dev/held";
 
+/// On Tickets, as an annotation: of which transition the command of their pool has told.
+pub const NOTIFIED: &str = "gcluster.dev/notified";
 /// On Tickets that were brought back by `gcluster undelete`, as an annotation: when they had ended before.
 pub const ENDED: &str = "gcluster.dev/ended";
 
@@ -72,6 +74,8 @@ pub const MANAGER_REVISION: &str = "gcluster-revision";
 pub const MANAGER_EXECUTOR: &str = "gcluster-executor";
 /// Field manager of the ticket controller.
 pub const MANAGER_TICKETS: &str = "gcluster-tickets";
+/// Field manager of the loop that runs the commands that tell people.
+pub const MANAGER_NOTIFY: &str = "gcluster-notify";
 /// Field manager of the loop that writes the metrics of tickets.
 pub const MANAGER_METRICS: &str = "gcluster-metrics";
 /// Field manager of the repository controller.

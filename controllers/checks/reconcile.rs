@@ -10,13 +10,13 @@ use gcluster_types::{Check, Repository, labels};
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::files::{self, Folder, record_path};
 use super::plan::{Act, Seen, plan};
 use super::run::{Job, Stop, blocking};
 use crate::Context;
 use crate::control_loop::jittered;
+use crate::due::Due;
 use crate::error::{Error, Result};
 use crate::mirror::Mirror;
 use crate::report::{Events, write_status};
@@ -70,47 +70,39 @@ impl Checks {
             folders
         });
         let mut left = left.await.unwrap_or_default();
-        let mut due: Option<Instant> = None;
+        let mut due = Due::default();
         loop {
-            let look = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due).await,
-                    None => futures::future::pending().await,
-                }
-            };
-            let soon = Instant::now() + SETTLE;
             tokio::select! {
                 event = watched_checks.next() => {
                     if let Some(gone) = checks.take(event) {
                         gone.iter().for_each(|check| self.forget(check, &checks));
                     }
-                    due = Some(due.map_or(soon, |due| due.min(soon)));
+                    due.within(SETTLE);
                 }
                 event = watched_repositories.next() => {
                     repositories.take(event);
-                    due = Some(due.map_or(soon, |due| due.min(soon)));
+                    due.within(SETTLE);
                 }
                 Some((uid, check)) = ends.recv() => {
                     if let Some(check) = check {
                         checks.observe(check);
                     }
                     self.live().remove(&uid);
-                    due = Some(due.map_or(soon, |due| due.min(soon)));
+                    due.within(SETTLE);
                 }
-                () = look => {
+                () = due.come() => {
                     let _beat = self.ctx.pulse.begin("checks");
-                    due = None;
                     if !(checks.is_ready() && repositories.is_ready()) {
                         continue;
                     }
                     remove_unknown(std::mem::take(&mut left), &checks);
                     match self.reconcile(&mut checks, &repositories, &events, &ended).await {
-                        Ok(next) => due = next,
+                        Ok(next) => next.into_iter().for_each(|pause| due.within(pause)),
                         Err(error) => {
                             if !error.is_race() {
                                 tracing::warn!(%error, "checks could not be looked at");
                             }
-                            due = Some(Instant::now() + jittered(RETRY));
+                            due.within(jittered(RETRY));
                         }
                     }
                 }
@@ -125,7 +117,7 @@ impl Checks {
         repositories: &Mirror<Repository>,
         events: &Events,
         ended: &mpsc::UnboundedSender<(String, Option<Check>)>,
-    ) -> Result<Option<Instant>> {
+    ) -> Result<Option<Duration>> {
         let live: BTreeSet<String> = self.live().keys().cloned().collect();
         let now = self.ctx.now();
         let seen = Seen {
@@ -165,7 +157,7 @@ impl Checks {
         }
         let wait = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
         // A clock that is set does not make anything be kept for ever.
-        Ok(wait.map(|wait| Instant::now() + wait.min(Duration::from_secs(3600)) + SETTLE))
+        Ok(wait.map(|wait| wait.min(Duration::from_secs(3600)) + SETTLE))
     }
 
     fn begin(

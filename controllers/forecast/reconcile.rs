@@ -7,12 +7,12 @@ use gcluster_types::conditions::{self, CONFLICT_PREDICTED, Observed};
 use gcluster_types::{Repository, Ticket, Workspace, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Resource, ResourceExt};
-use tokio::time::Instant;
 
 use super::merges::Memory;
 use super::plan::{Clash, clashes, groups, sentence};
 use crate::Context;
 use crate::control_loop::jittered;
+use crate::due::Due;
 use crate::error::Result;
 use crate::mirror::{Key, Mirror};
 use crate::report::{Events, write_status};
@@ -33,15 +33,8 @@ pub async fn run(ctx: Context) {
     let events = Events::new(ctx.client.clone(), labels::MANAGER_FORECAST);
     let mut memory = Memory::default();
     let mut told: Option<Told> = None;
-    let mut due: Option<Instant> = None;
+    let mut due = Due::default();
     loop {
-        let soon = Instant::now() + SETTLE;
-        let look = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due).await,
-                None => futures::future::pending().await,
-            }
-        };
         tokio::select! {
             event = watched_tickets.next() => {
                 tickets.take(event);
@@ -52,9 +45,8 @@ pub async fn run(ctx: Context) {
             event = watched_repositories.next() => {
                 repositories.take(event);
             }
-            () = look => {
+            () = due.come() => {
                 let _beat = ctx.pulse.begin("forecast");
-                due = None;
                 if !(tickets.is_ready() && workspaces.is_ready() && repositories.is_ready()) {
                     continue;
                 }
@@ -62,7 +54,7 @@ pub async fn run(ctx: Context) {
                 let learned = memory.learn(&groups).await;
                 if learned.more {
                     // Half of the picture would take back what the other half predicts.
-                    due = Some(Instant::now() + SETTLE);
+                    due.within(SETTLE);
                     continue;
                 }
                 let clashes = clashes(&groups, &memory.known);
@@ -70,12 +62,12 @@ pub async fn run(ctx: Context) {
                 tell(&events, &tickets, &clashes, told).await;
                 let is_written = write(&ctx, &mut tickets, &clashes).await;
                 if learned.failed || !is_written {
-                    due = Some(Instant::now() + jittered(RETRY));
+                    due.within(jittered(RETRY));
                 }
                 continue;
             }
         }
-        due = Some(due.map_or(soon, |due| due.min(soon)));
+        due.within(SETTLE);
     }
 }
 

@@ -16,6 +16,7 @@ use super::plan::{Act, Seen, is_kept, plan, status};
 use super::steps::{Stuck, Work};
 use crate::Context;
 use crate::control_loop::jittered;
+use crate::due::Due;
 use crate::error::{Error, Result};
 use crate::mirror::Mirror;
 use crate::report::{Events, write_status};
@@ -44,15 +45,8 @@ pub async fn run(ctx: Context) {
     let mut live: BTreeSet<String> = BTreeSet::new();
     let mut failures: HashMap<String, (u32, Instant)> = HashMap::new();
     let mut tasks = tokio::task::JoinSet::new();
-    let mut due: Option<Instant> = None;
+    let mut due = Due::default();
     loop {
-        let soon = Instant::now() + SETTLE;
-        let look = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due).await,
-                None => futures::future::pending().await,
-            }
-        };
         tokio::select! {
             event = watched_merges.next() => {
                 merges.take(event);
@@ -71,15 +65,14 @@ pub async fn run(ctx: Context) {
                 match ended {
                     Ok(()) => drop(failures.remove(&uid)),
                     Err(_) => {
-                        let (count, _) = failures.get(&uid).copied().unwrap_or((0, soon));
+                        let (count, _) = failures.get(&uid).copied().unwrap_or((0, Instant::now()));
                         let pause = (RETRY.0 * 2_u32.saturating_pow(count.min(10))).min(RETRY.1);
                         failures.insert(uid, (count + 1, Instant::now() + jittered(pause)));
                     }
                 }
             }
-            () = look => {
+            () = due.come() => {
                 let _beat = ctx.pulse.begin("merges");
-                due = None;
                 if !(merges.is_ready() && checks.is_ready() && repositories.is_ready()) {
                     continue;
                 }
@@ -95,7 +88,7 @@ pub async fn run(ctx: Context) {
                     let Some(merge) = merges.get(&key).cloned() else { continue };
                     let uid = merge.uid().unwrap_or_default();
                     if let Some((_, not_before)) = failures.get(&uid).filter(|(_, at)| *at > Instant::now()) {
-                        due = Some(due.map_or(*not_before, |due| due.min(*not_before)));
+                        due.not_after(*not_before);
                         continue;
                     }
                     match act {
@@ -105,7 +98,7 @@ pub async fn run(ctx: Context) {
                                 Err(error) if error.is_race() => {}
                                 Err(error) => {
                                     tracing::warn!(merge = key.1, %error, "a merge cannot be written");
-                                    due = Some(Instant::now() + jittered(RETRY.0));
+                                    due.within(jittered(RETRY.0));
                                 }
                             }
                         }
@@ -137,7 +130,7 @@ pub async fn run(ctx: Context) {
                 continue;
             }
         }
-        due = Some(due.map_or(soon, |due| due.min(soon)));
+        due.within(SETTLE);
     }
 }
 

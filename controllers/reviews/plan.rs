@@ -18,7 +18,6 @@ use kube::ResourceExt;
 
 use super::answer;
 use super::judge::{Files, judge};
-use super::prompt::word;
 use super::reviewer::{self, is_ours};
 use crate::report::shortened;
 
@@ -249,7 +248,7 @@ fn done(seen: &Observed<'_>, mut plan: Plan, found: Vec<Finding>, files: &Files)
         (more, _) => format!("{more} findings go back to the worker"),
     };
     if below > 0 {
-        told.push_str(&format!("; {below} below {}", word(spec.floor)));
+        told.push_str(&format!("; {below} below {}", spec.floor.word()));
     }
     if judged.dropped > 0 {
         told.push_str(&format!("; {} left out: of no file of the change, or told before", judged.dropped));

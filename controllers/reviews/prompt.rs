@@ -55,7 +55,7 @@ pub(super) fn prompt(
         );
     }
     if spec.floor > Severity::Low {
-        let floor = word(spec.floor);
+        let floor = spec.floor.word();
         let _ = writeln!(
             out,
             "- This is round {}: only findings of severity `{floor}` and above keep the change back.",
@@ -131,7 +131,7 @@ fn earlier(out: &mut String, earlier: &[Finding]) {
         let line = finding.line.map(|line| format!(":{line}")).unwrap_or_default();
         let repository = finding.repository.iter().map(|name| format!("{name}/")).collect::<String>();
         let text = shortened(&finding.text.replace('\n', " "), EARLIER);
-        let _ = writeln!(out, "- {repository}{}{line} ({}): {text}", finding.file, word(finding.severity));
+        let _ = writeln!(out, "- {repository}{}{line} ({}): {text}", finding.file, finding.severity.word());
     }
 }
 
@@ -149,16 +149,6 @@ fn left_out(out: &mut String, change: &Change) {
     }
     if let Some(more @ 1..) = change.diff.left_out.len().checked_sub(LEFT_OUT) {
         let _ = writeln!(out, "  … and {more} more");
-    }
-}
-
-/// A severity as it is written.
-pub(super) fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
     }
 }
 

@@ -177,10 +177,7 @@ async fn findings_go_back_and_an_empty_list_approves() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_list_is_asked_for_once_more_with_the_error() {
-    let scene = Scene::new(FakeApi::new());
-    scene.workspace("Ready");
-    scene.review();
-    let (task, _) = scene.start();
+    let (scene, task) = begun();
     scene.answer(1, Some("Looks good to me")).await;
     let second = scene.answer(2, Some(r#"[{"file": "src/a.rs", "severity": "awful", "text": "t"}]"#)).await;
     let definition = second["spec"]["definition"].as_str().unwrap();
@@ -198,12 +195,18 @@ async fn an_answer_that_is_no_list_is_asked_for_once_more_with_the_error() {
     task.abort();
 }
 
-#[tokio::test]
-async fn a_reviewer_that_fails_twice_or_changes_something_comes_to_no_verdict() {
+/// A review of a workspace that is ready, and the loop.
+fn begun() -> (Scene, tokio::task::JoinHandle<()>) {
     let scene = Scene::new(FakeApi::new());
     scene.workspace("Ready");
     scene.review();
     let (task, _) = scene.start();
+    (scene, task)
+}
+
+#[tokio::test]
+async fn a_reviewer_that_fails_twice_or_changes_something_comes_to_no_verdict() {
+    let (scene, task) = begun();
     scene.answer(1, None).await;
     insta::assert_snapshot!(
         told(&scene.status("Failed").await),
@@ -211,10 +214,7 @@ async fn a_reviewer_that_fails_twice_or_changes_something_comes_to_no_verdict() 
     );
     task.abort();
 
-    let scene = Scene::new(FakeApi::new());
-    scene.workspace("Ready");
-    scene.review();
-    let (task, _) = scene.start();
+    let (scene, task) = begun();
     scene.api.wait("the reviewer", |api| api.get("agents", "t-1-review-1-1")).await;
     std::fs::write(scene.dir.path().join("new.txt"), "x").unwrap();
     scene.answer(1, Some("[]")).await;
@@ -224,10 +224,7 @@ async fn a_reviewer_that_fails_twice_or_changes_something_comes_to_no_verdict() 
     assert!(message.contains("in no commit: ?? new.txt; a reviewer may change nothing"), "{message}");
     task.abort();
 
-    let scene = Scene::new(FakeApi::new());
-    scene.workspace("Ready");
-    scene.review();
-    let (task, _) = scene.start();
+    let (scene, task) = begun();
     scene.api.wait("the reviewer", |api| api.get("agents", "t-1-review-1-1")).await;
     git(scene.dir.path(), &["commit", "--quiet", "--allow-empty", "-m", "by the reviewer"]);
     scene.answer(1, Some("[]")).await;
@@ -237,10 +234,7 @@ async fn a_reviewer_that_fails_twice_or_changes_something_comes_to_no_verdict() 
 
 #[tokio::test]
 async fn a_reviewer_that_waits_says_for_what_and_one_that_nobody_needs_is_stopped() {
-    let scene = Scene::new(FakeApi::new());
-    scene.workspace("Ready");
-    scene.review();
-    let (task, _) = scene.start();
+    let (scene, task) = begun();
     let name = "t-1-review-1-1";
     scene.api.wait("the reviewer", |api| api.get("agents", name)).await;
     let throttled = json!({"runState": "running", "reason": "Throttled", "message": "until 12:00"});

@@ -165,7 +165,7 @@ pub(super) fn findings(floor: Severity, findings: &[Finding]) -> String {
             (None, Some(line)) => format!("{}:{line}", finding.file),
             (None, None) => finding.file.clone(),
         };
-        let severity = format!("{:?}", finding.severity).to_lowercase();
+        let severity = finding.severity.word();
         let _ = write!(text, "\n- {place} ({severity}): {}", finding.text.trim().replace('\n', "\n  "));
     }
     text

@@ -1,7 +1,7 @@
 //! Reviews in words: what was read, what came out, every finding.
 
 use gcluster_types::Review;
-use gcluster_types::kinds::review::{Finding, Severity};
+use gcluster_types::kinds::review::Finding;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ pub fn describe(review: &Review, events: &[Value], now: Timestamp) -> String {
     fields.add("Name", review.metadata.name.as_deref().unwrap_or_default());
     fields.add("Namespace", review.metadata.namespace.as_deref().unwrap_or_default());
     fields.add("Ticket", spec.ticket.as_str()).add("Round", spec.round.to_string());
-    fields.add("Floor", severity(spec.floor));
+    fields.add("Floor", spec.floor.word());
     for change in &spec.changes {
         let commit = |id: &str| id.chars().take(12).collect::<String>();
         let range = format!("{}: {}...{}", change.repository, commit(&change.base), commit(&change.commit));
@@ -46,21 +46,12 @@ pub fn findings(title: &str, findings: &[Finding]) -> String {
         let line = finding.line.map(|line| format!(":{line}")).unwrap_or_default();
         let text = finding.text.split_whitespace().collect::<Vec<_>>().join(" ");
         vec![
-            severity(finding.severity).to_owned(),
+            finding.severity.word().to_owned(),
             visible(&format!("{repository}{}{line}", finding.file)).into_owned(),
             visible(&text).into_owned(),
         ]
     });
     format!("\n{title}\n{}", table(&["SEVERITY", "WHERE", "WHAT"], rows.collect(), 2))
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
-    }
 }
 
 #[cfg(test)]

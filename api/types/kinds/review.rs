@@ -88,6 +88,18 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// As it is written: `low`, `medium`, `high`, `critical`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
 /// One thing that a reviewer found.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -89,6 +89,38 @@ pub struct WorkerPoolSpec {
     /// Who runs first when not all agents can: higher is first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_priority: Option<i32>,
+    /// A command that tells somebody when a ticket needs a person or has come to its end. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifyPolicy>,
+}
+
+/// A command that is run once for each transition of a ticket of the pool.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NotifyPolicy {
+    /// The program and its arguments, run by the master. What happened is in the environment: `GCLUSTER_EVENT`
+    /// (`NeedsHuman`, `Failed`, `Merged`), `GCLUSTER_NAMESPACE`, `GCLUSTER_TICKET`, `GCLUSTER_TITLE`, `GCLUSTER_REASON`,
+    /// `GCLUSTER_MESSAGE`.
+    #[schemars(length(min = 1))]
+    pub command: Vec<String>,
+    /// Of what it tells. Default: of everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<NotifyReason>,
+    /// Longest time of it, such as `30s`, the default; then it is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    pub timeout: Option<String>,
+}
+
+/// Of what a pool tells.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum NotifyReason {
+    /// Nothing goes on before a person decides.
+    NeedsHuman,
+    /// It was given up.
+    Failed,
+    /// It is in the base branch.
+    Merged,
 }
 
 fn one() -> i32 {
