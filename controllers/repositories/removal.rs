@@ -90,5 +90,10 @@ async fn held(repository: &Repository, hub: &Path) -> Option<String> {
         Ok(refs) => held.push(format!("{} snapshots of workspaces", refs.lines().count())),
         Err(error) => return Some(format!("it cannot be read ({error})")),
     }
+    match hub.git().text(["for-each-ref", "--format=%(refname)", "refs/gcluster/saves/"]).await {
+        Ok(refs) if refs.is_empty() => {}
+        Ok(_) => held.push("saves of workspaces that were not removed by gcluster".to_owned()),
+        Err(error) => return Some(format!("it cannot be read ({error})")),
+    }
     (!held.is_empty()).then(|| format!("it has {}", held.join(", ")))
 }

@@ -4,7 +4,7 @@
 //! those and begins with the first command again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl Live {
             return Ok(Outcome::Done);
         }
         let uid = workspace.uid().unwrap_or_default();
-        let env = environment_of(ctx, workspace).await?;
+        let env = environment_of(ctx, workspace, place).await?;
         self.sweep(place, &uid).await;
         // A new log for each time; what a failed command printed is quoted from it.
         let _ = std::fs::remove_file(place.log());
@@ -163,7 +163,7 @@ impl Live {
 }
 
 /// The variables by which everything in a workspace knows where it is.
-pub(super) fn names(workspace: &Workspace) -> BTreeMap<String, String> {
+pub(super) fn names(workspace: &Workspace, place: &Place) -> BTreeMap<String, String> {
     let spec = &workspace.spec;
     let mut names = BTreeMap::new();
     let mut add = |name: &str, value: Option<String>| {
@@ -174,6 +174,8 @@ pub(super) fn names(workspace: &Workspace) -> BTreeMap<String, String> {
     add("GCLUSTER_WORKSPACE", Some(workspace.name_any()));
     add("GCLUSTER_TICKET", spec.ticket.clone());
     add("GCLUSTER_BRANCH", Some(spec.branch.clone()));
+    // Who deletes the `.git` of a worktree by mistake does not go on in a repository further up.
+    add("GIT_CEILING_DIRECTORIES", Some(place.parent.display().to_string()));
     add("GCLUSTER_WORKER", spec.worker.map(|worker| worker.to_string()));
     if let Some(first) = spec.first_port {
         let last = first.saturating_add(spec.ports.unwrap_or(1).max(1) - 1);
@@ -183,15 +185,19 @@ pub(super) fn names(workspace: &Workspace) -> BTreeMap<String, String> {
     names
 }
 
-async fn environment_of(ctx: &Context, workspace: &Workspace) -> Result<Vec<(String, String)>> {
+async fn environment_of(
+    ctx: &Context,
+    workspace: &Workspace,
+    place: &Place,
+) -> Result<Vec<(String, String)>> {
     let namespace = workspace.namespace().unwrap_or_default();
     let own = environment::values(&ctx.client, &namespace, &workspace.spec.env).await?;
     let own = own.map_err(|missing| Trouble::wait(missing.reason, missing.to_string()))?;
-    Ok(own.into_iter().chain(names(workspace)).collect())
+    Ok(own.into_iter().chain(names(workspace, place)).collect())
 }
 
 /// The end of what was printed, from a line's start.
-fn end_of(log: &std::path::Path) -> String {
+fn end_of(log: &Path) -> String {
     use std::io::{Read, Seek, SeekFrom};
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(log)?;

@@ -9,6 +9,7 @@ use gcluster_git::worktree::{self, Found};
 use gcluster_types::kinds::workspace::Checkout;
 
 use super::repositories::Source;
+use super::saves::Edits;
 use super::trouble::Result;
 
 /// Whether a tip is merged into a base, by the commits of both: it does not change.
@@ -21,16 +22,18 @@ pub(super) async fn look(
     branch: &str,
     known: Option<&Checkout>,
     memory: &mut Memory,
-) -> Result<Checkout> {
+) -> Result<(Checkout, Edits)> {
     let git = source.git();
     let mut seen = known.cloned().unwrap_or_default();
     seen.name = source.name.clone();
     seen.path = path.display().to_string();
     seen.base = source.base.clone();
-    let Some(tip) = worktree::tip(&git, branch).await? else { return Ok(seen) };
+    let Some(tip) = worktree::tip(&git, branch).await? else {
+        return Ok((seen, Edits::default()));
+    };
     let base = worktree::tip(&git, &source.base).await?.unwrap_or_else(|| tip.clone());
     seen.start = start(source, &seen.start, &base, &tip).await?;
-    seen.ahead = gcluster_git::ahead(&git, &base, &tip).await?;
+    (seen.ahead, seen.behind) = gcluster_git::apart(&git, &tip, &base).await?;
     let key = (base.clone(), tip.clone());
     seen.merged = match memory.get(&key) {
         _ if seen.ahead == 0 => true,
@@ -47,11 +50,14 @@ pub(super) async fn look(
     };
     let changes = gcluster_git::statistics(&git, &seen.start, &tip).await?;
     (seen.insertions, seen.deletions, seen.files) = (changes.insertions, changes.deletions, changes.files);
+    let mut edits = Edits::default();
     if path.is_dir() {
-        seen.dirty = gcluster_git::dirty(&source.git_in(path), &tip).await?;
+        let changed = gcluster_git::changed(&source.git_in(path), &tip).await?;
+        seen.dirty = i64::try_from(changed.len()).unwrap_or(i64::MAX);
+        edits = Edits::of(source, path, &tip, changed);
     }
     seen.commit = tip;
-    Ok(seen)
+    Ok((seen, edits))
 }
 
 /// Where the branch began: where it left its base. A worker that rebases moves that on; a base that has taken the

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gcluster_git::worktree;
+use gcluster_git::worktree::{self, Found};
 use gcluster_types::kinds::workspace::{Snapshot, WorkspacePhase};
 use gcluster_types::{Salvage, Workspace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -31,7 +31,10 @@ impl Shared {
         sources: &[Source],
     ) -> Result<Action> {
         let salvage = self.salvage(workspace).await?;
-        let snapshots = salvage.map(|salvage| salvage.spec.snapshots).unwrap_or_default();
+        let mut snapshots = salvage.map(|salvage| salvage.spec.snapshots).unwrap_or_default();
+        if workspace.status.as_ref().is_some_and(|status| status.restoring.is_some()) {
+            snapshots = self.restorable(place, sources, snapshots).await?;
+        }
         if !worktrees::are_whole(place, sources) {
             repositories::all_ready(sources)?;
             let uid = workspace.uid().unwrap_or_default();
@@ -79,16 +82,19 @@ impl Shared {
 
     /// What it is made from, where it is made from something.
     async fn salvage(&self, workspace: &Workspace) -> Result<Option<Salvage>> {
-        let Some(name) = &workspace.spec.restore_from else { return Ok(None) };
-        if workspace.status.as_ref().is_some_and(|status| status.ready_at.is_some()) {
-            // It was ready once, and its branch has what was made since.
-            return Ok(None);
-        }
+        let status = workspace.status.as_ref();
+        // One that was ready once is not made from the same again: its branch has what was made since.
+        let first = workspace.spec.restore_from.as_ref();
+        let first = first.filter(|_| status.is_none_or(|status| status.ready_at.is_none()));
+        let restoring = status.and_then(|status| status.restoring.as_ref());
+        let Some(name) = restoring.or(first) else { return Ok(None) };
         let api =
             Api::<Salvage>::namespaced(self.ctx.client.clone(), &workspace.namespace().unwrap_or_default());
         let found = api.get_opt(name).await.map_err(Error::api(format!("read Salvage {name}")))?;
         match found {
             Some(found) => Ok(Some(found)),
+            // Somebody has deleted it, and goes on with the branch.
+            None if restoring.is_some() => Ok(None),
             None => Err(Trouble::wait(
                 "SalvageMissing",
                 format!(
@@ -96,6 +102,34 @@ impl Shared {
                 ),
             )),
         }
+    }
+
+    /// The snapshots of worktrees that are gone, as far as their branch has not moved since. What of them is in records of
+    /// the hub, which go now, is set aside.
+    async fn restorable(
+        &self,
+        place: &Place,
+        sources: &[Source],
+        snapshots: Vec<Snapshot>,
+    ) -> Result<Vec<Snapshot>> {
+        let mut restorable = Vec::new();
+        for snapshot in snapshots {
+            let pair = sources.iter().zip(place.worktrees());
+            let Some((source, (_, path))) = pair.into_iter().find(|(one, _)| one.name == snapshot.repository)
+            else {
+                continue;
+            };
+            let found = worktree::find(&source.hub, &path);
+            if let (Found::FolderGone { record }, Some(folder)) = (&found, &snapshot.folder) {
+                gcluster_git::set_aside(&path, Some(record), &[], Path::new(folder))
+                    .map_err(Trouble::io(format!("move the repositories of submodules to {folder}")))?;
+            }
+            let tip = worktree::tip(&source.git(), &snapshot.branch).await?.unwrap_or_default();
+            if tip == snapshot.tip {
+                restorable.push(snapshot);
+            }
+        }
+        Ok(restorable)
     }
 
     /// What git could not hold goes back to where it was.
@@ -106,8 +140,7 @@ impl Shared {
                 continue;
             };
             let contents = gcluster_git::contents(&source.git(), &snapshot.commit).await?;
-            gcluster_git::bring_back(&path, &contents.aside, Path::new(folder))
-                .map_err(Trouble::io(format!("move back what is in {folder}")))?;
+            gcluster_git::bring_back(&source.git(), &path, &contents.aside, Path::new(folder)).await?;
         }
         Ok(())
     }
@@ -119,7 +152,7 @@ impl Shared {
         self.save(workspace, |status| {
             *status = looked.clone();
             status.path = Some(place.folder().display().to_string());
-            status.environment = commands::names(workspace);
+            status.environment = commands::names(workspace, place);
             status.phase = WorkspacePhase::Preparing;
             status.reason = Some("Preparing".to_owned());
             status.message = Some(match workspace.spec.setup.len() {
@@ -161,9 +194,11 @@ impl Shared {
                 status.reason = Some("Ready".to_owned());
                 status.message = Some(READY.to_owned());
                 status.ready_at = Some(MicroTime(now));
+                status.restoring = None;
             })
             .await?;
-        let how = match &workspace.spec.restore_from {
+        let restoring = workspace.status.as_ref().and_then(|status| status.restoring.as_ref());
+        let how = match restoring.or(workspace.spec.restore_from.as_ref()) {
             Some(salvage) => format!(", as it was kept in {salvage}"),
             None => String::new(),
         };
@@ -184,8 +219,8 @@ impl Shared {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Somebody deleted the folder of a workspace whose ticket is not at its end: what is left of it is kept, and it is
-    /// made again from its branch.
+    /// Somebody deleted the folder of a workspace whose ticket is not at its end: what is left of it and what was saved is
+    /// kept, and it is made again from that.
     pub(super) async fn lost(
         &self,
         workspace: &Workspace,
@@ -193,25 +228,35 @@ impl Shared {
         sources: &[Source],
     ) -> Result<Action> {
         let name = super::remove::salvage_name(workspace, &format!("-{}", self.ctx.now().as_second()));
-        let (snapshots, holds) = self.snapshots(workspace, place, sources, &name).await?;
+        let (snapshots, holds) = self.snapshots(workspace, place, sources, &name, true).await?;
         let mut note = format!("{} was deleted by somebody; it is made again", place.folder().display());
+        let mut restoring = None;
         if !snapshots.is_empty() {
             let salvage = self.write_salvage(workspace, sources, &name, snapshots, &holds).await?;
-            note.push_str(&format!("; what was staged and committed is kept in {}", salvage.name_any()));
-        }
-        for (source, (_, path)) in sources.iter().zip(place.worktrees()) {
-            if !path.exists() {
-                worktree::remove(&source.git(), &path).await?;
-            }
+            note.push_str(&format!(
+                "{}; {} keeps what was committed, staged and saved of it: {holds}",
+                self.saved_before(workspace),
+                salvage.name_any()
+            ));
+            restoring = Some(salvage.name_any());
         }
         let written = self
             .save(workspace, |status| {
                 status.phase = WorkspacePhase::Pending;
                 status.reason = Some("FolderDeleted".to_owned());
                 status.message = Some(note.clone());
+                status.restoring.clone_from(&restoring);
             })
             .await?;
         self.events.warning(&written, "FolderDeleted", "Look", note).await;
         Ok(Action::requeue(Duration::ZERO))
+    }
+
+    /// How old the newest save is.
+    fn saved_before(&self, workspace: &Workspace) -> String {
+        let checkouts = workspace.status.iter().flat_map(|status| &status.repositories);
+        let newest = checkouts.filter_map(|checkout| checkout.saved_at.as_ref()).map(|at| at.0).max();
+        let age = newest.map(|at| self.ctx.now().duration_since(at).as_secs());
+        age.map_or_else(String::new, |age| format!(" as it was saved {age} s before"))
     }
 }

@@ -1,7 +1,7 @@
 //! Workspaces: the worktrees in which tickets are worked on, and what is kept of them when they go.
 //!
 //! ```text
-//! Pending ─▶ worktrees ─▶ Preparing: files copied, set-up commands ─▶ Ready ─▶ looked at while the ticket is in flight
+//! Pending ─▶ worktrees ─▶ Preparing: files copied, set-up commands ─▶ Ready ─▶ looked at and saved while somebody works
 //! Terminating ─▶ teardown commands ─▶ everything in it as a hidden commit, a Salvage ─▶ gone; `gcluster undelete` makes it again
 //! ```
 //!
@@ -19,13 +19,18 @@ mod reconcile;
 mod remove;
 mod repositories;
 mod salvages;
+mod saves;
 mod trouble;
 mod worktrees;
 
 #[cfg(test)]
+mod loss_tests;
+#[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
 mod removal_tests;
+#[cfg(test)]
+mod several_tests;
 #[cfg(test)]
 mod tests;
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::look::{self, Memory};
 use super::place::Place;
 use super::repositories::Source;
+use super::saves::Saving;
 use super::trouble::Result;
 
 /// How often a workspace is looked at while its ticket is in flight, at most.
@@ -40,6 +41,7 @@ struct Seen {
     at: Option<Instant>,
     measured: Option<Instant>,
     memory: Memory,
+    saving: Saving,
 }
 
 impl Looks {
@@ -50,6 +52,18 @@ impl Looks {
     /// Forgets a workspace.
     pub(super) fn forget(&self, uid: &str) {
         self.seen().remove(uid);
+    }
+
+    /// What is remembered of its saves.
+    pub(super) fn saving(&self, uid: &str) -> Saving {
+        self.seen().get(uid).map(|seen| seen.saving.clone()).unwrap_or_default()
+    }
+
+    /// Remembers it.
+    pub(super) fn saved(&self, uid: &str, saving: Saving) {
+        if let Some(seen) = self.seen().get_mut(uid) {
+            seen.saving = saving;
+        }
     }
 
     /// What a workspace looks like now; none when there is no need to look.
@@ -79,7 +93,8 @@ impl Looks {
         new.repositories = Vec::new();
         for (source, (_, path)) in sources.iter().zip(&pairs) {
             let known = status.repositories.iter().find(|known| known.name == source.name);
-            let looked = look::look(source, path, branch, known, &mut seen.memory).await?;
+            let (looked, edits) = look::look(source, path, branch, known, &mut seen.memory).await?;
+            seen.saving.found(&source.name, edits);
             new.repositories.push(looked);
         }
         on_branch(&mut new, sources, &pairs, branch, &Time(now)).await;

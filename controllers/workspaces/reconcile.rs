@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use gcluster_types::kinds::workspace::{WorkspacePhase, WorkspaceStatus};
 use gcluster_types::{Repository, Ticket, Workspace, labels};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -37,6 +38,8 @@ const FIELDS: &[&str] = &[
     "bytes",
     "size",
     "kept",
+    "keptUntil",
+    "restoring",
     "readyAt",
     "observedAt",
     "observedRequest",
@@ -194,6 +197,9 @@ impl Shared {
         if is_ready && is_open && worktrees::is_missing(place, sources) {
             return self.lost(workspace, place, sources).await;
         }
+        for note in worktrees::mend(workspace, place, sources).await? {
+            self.events.warning(workspace, "WorktreeMended", "Look", note).await;
+        }
         let now = self.ctx.now();
         let looked = self.looks.look(workspace, place, sources, in_flight, now).await?;
         let mut current = workspace.clone();
@@ -210,7 +216,11 @@ impl Shared {
             (new.reason, new.message) = (Some("Ready".to_owned()), Some(READY.to_owned()));
         }
         new.kept = Some(why.clone());
-        self.save(workspace, |status| status.clone_from(&new)).await?;
+        new.kept_until = until.map(MicroTime);
+        let written = self.save(workspace, |status| status.clone_from(&new)).await?;
+        if !remove {
+            self.put_by(&written, place, sources).await?;
+        }
         if remove {
             self.delete(workspace, &why).await?;
             return Ok(Action::await_change());

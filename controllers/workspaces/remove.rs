@@ -25,9 +25,9 @@ use super::place::Place;
 use super::plan::counted;
 use super::reconcile::Shared;
 use super::repositories::Source;
-use super::salvages;
 use super::trouble::{Result, Trouble};
 use super::worktrees;
+use super::{salvages, saves};
 use crate::error::Error;
 
 /// How long a snapshot is kept.
@@ -142,7 +142,7 @@ impl Shared {
         if !self.has_been_made(workspace, place, sources) {
             return Ok(None);
         }
-        let kept = self.snapshots(workspace, place, sources, &name).await;
+        let kept = self.snapshots(workspace, place, sources, &name, false).await;
         let (snapshots, holds) = match kept {
             Ok(kept) => kept,
             Err(trouble) => {
@@ -178,18 +178,22 @@ impl Shared {
                 .any(|(source, (_, path))| worktree::find(&source.hub, path) != Found::Nothing)
     }
 
-    /// Snapshots of all worktrees, on the disk, and what they hold that is nowhere else.
+    /// Snapshots of all worktrees, or of those whose folder is gone, on the disk, and what they hold that is nowhere else.
     pub(super) async fn snapshots(
         &self,
         workspace: &Workspace,
         place: &Place,
         sources: &[Source],
         name: &str,
+        only_gone: bool,
     ) -> Result<(Vec<Snapshot>, String)> {
         let (mut snapshots, mut commits, mut files, mut aside) = (Vec::new(), 0, 0, 0);
         let namespace = workspace.namespace().unwrap_or_default();
         let branch = &workspace.spec.branch;
         for (source, (_, path)) in sources.iter().zip(place.worktrees()) {
+            if only_gone && path.exists() {
+                continue;
+            }
             if !source.hub.is_dir() {
                 if path.exists() {
                     let message = format!(
@@ -203,14 +207,19 @@ impl Shared {
             }
             let git = source.git();
             let reference = format!("refs/gcluster/salvage/{namespace}/{name}");
-            let Some(taken) = gcluster_git::take(&git, &path, branch, &reference).await? else { continue };
-            if taken.folder_gone {
-                let note = format!("{} was deleted by somebody; the branch is kept", path.display());
+            let saves = saves::reference(workspace);
+            let taken = gcluster_git::take(&git, &path, branch, &reference, &saves).await?;
+            let Some(taken) = taken else { continue };
+            if taken.folder_gone && !only_gone {
+                let note = format!(
+                    "{} was deleted by somebody; what was committed, staged and saved of it is kept",
+                    path.display()
+                );
                 self.events.warning(workspace, "FolderDeleted", "Remove", note).await;
             }
             if !taken.tip.is_empty() && gcluster_git::merged(&git, &source.base, &taken.tip).await?.is_none()
             {
-                commits += gcluster_git::ahead(&git, &source.base, &taken.tip).await?;
+                commits += gcluster_git::apart(&git, &taken.tip, &source.base).await?.0;
             }
             files += taken.files;
             aside += taken.aside.len();
@@ -227,7 +236,7 @@ impl Shared {
                     .map(|one| one.start.clone())
                     .next()
                     .unwrap_or_default(),
-                folder: (!taken.aside.is_empty()).then(|| folder.display().to_string()),
+                folder: (taken.modules || !taken.aside.is_empty()).then(|| folder.display().to_string()),
                 aside: taken.aside.iter().map(|path| path.display().to_string()).collect(),
                 ignored: taken.ignored,
             });
@@ -324,7 +333,10 @@ impl Shared {
             if let Some(folder) = &snapshot.folder {
                 let contents = gcluster_git::contents(&git, &snapshot.commit).await?;
                 let (tree, folder) = (place.removing_worktree(&source.name), PathBuf::from(folder));
-                gcluster_git::set_aside(&tree, &contents.aside, &folder)
+                let worktrees = place.worktrees();
+                let path = worktrees.iter().find(|(name, _)| *name == source.name).map(|(_, path)| path);
+                let found = path.map_or(Found::Nothing, |path| worktree::find(&source.hub, path));
+                gcluster_git::set_aside(&tree, found.record(), &contents.aside, &folder)
                     .map_err(Trouble::io(format!("move what git cannot hold to {}", folder.display())))?;
             }
         }
@@ -335,6 +347,7 @@ impl Shared {
                 continue;
             }
             worktree::remove(&source.git(), &path).await?;
+            gcluster_git::saves::forget(&source.git(), &saves::reference(workspace)).await?;
             if let Some(snapshot) = snapshots.iter().find(|one| one.repository == source.name) {
                 self.remove_branch(workspace, source, snapshot, ticket.as_ref()).await?;
             }

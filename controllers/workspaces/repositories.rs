@@ -38,7 +38,12 @@ impl Source {
 
     /// Git in one of its worktrees.
     pub(super) fn git_in(&self, worktree: &Path) -> Git {
-        Git::new(worktree).env(CONTROLLER, labels::MANAGER_WORKSPACES)
+        let git = Git::new(worktree).env(CONTROLLER, labels::MANAGER_WORKSPACES);
+        match worktree.parent() {
+            // Where somebody has taken the worktree's `.git` away, a repository further up is not asked instead.
+            Some(above) => git.env("GIT_CEILING_DIRECTORIES", &above.to_string_lossy()),
+            None => git,
+        }
     }
 }
 

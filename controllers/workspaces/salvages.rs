@@ -100,7 +100,8 @@ async fn is_in_use(ctx: &Context, salvage: &Salvage) -> Result<bool> {
     let name = Some(salvage.name_any());
     Ok(all.iter().any(|workspace| {
         let phase = workspace.status.as_ref().map(|status| status.phase).unwrap_or_default();
-        workspace.spec.restore_from == name
+        let restoring = workspace.status.as_ref().and_then(|status| status.restoring.clone());
+        (workspace.spec.restore_from == name || restoring == name)
             && workspace.metadata.deletion_timestamp.is_none()
             && matches!(phase, WorkspacePhase::Pending | WorkspacePhase::Preparing)
     }))

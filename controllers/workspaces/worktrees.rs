@@ -11,11 +11,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
+use gcluster_git::saves;
 use gcluster_git::worktree::{self, Found};
+use gcluster_types::Workspace;
 use gcluster_types::kinds::workspace::Snapshot;
 
 use super::place::Place;
 use super::repositories::Source;
+use super::saves::reference;
 use super::trouble::{Result, Trouble};
 
 /// Whether the folder of a worktree is gone, or was never there.
@@ -30,6 +33,51 @@ pub(super) fn are_whole(place: &Place, sources: &[Source]) -> bool {
     let pairs = place.worktrees();
     let mut found = sources.iter().zip(&pairs).map(|(source, (_, path))| worktree::find(&source.hub, path));
     !place.making().exists() && found.all(|found| matches!(found, Found::Whole { .. }))
+}
+
+/// Mends worktrees in which somebody works: a `.git` or a record that was taken away. Answers what was, in sentences.
+pub(super) async fn mend(workspace: &Workspace, place: &Place, sources: &[Source]) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for (source, (_, path)) in sources.iter().zip(place.worktrees()) {
+        let git = source.git();
+        match worktree::find(&source.hub, &path) {
+            Found::Whole { record } => {
+                let step = format!("lock the worktree {}", path.display());
+                worktree::lock(&record).map_err(Trouble::io(step))?;
+                continue;
+            }
+            Found::Broken { record: Some(record) } if !worktree::is_half_made(&record) => {
+                // What cannot be repaired is told below.
+                if worktree::repair(&git).await.is_ok() {
+                    let path = path.display();
+                    notes.push(format!(
+                        "the file .git of {path} was not as it has to be; it is written again"
+                    ));
+                }
+            }
+            Found::Broken { record: None } => {
+                let newest = saves::list(&source.hub, &reference(workspace)).into_iter().next();
+                let save = newest.map(|save| save.commit);
+                if worktree::adopt(&git, &path, &workspace.spec.branch, save.as_deref()).await.is_ok() {
+                    notes.push(format!(
+                        "somebody removed what the hub of {} knew of {}; it is known again, no file was changed",
+                        source.name,
+                        path.display()
+                    ));
+                }
+            }
+            _ => continue,
+        }
+        if !matches!(worktree::find(&source.hub, &path), Found::Whole { .. }) {
+            let message = format!(
+                "{} is no worktree of {} any more: look what its .git is and move that away, the rest is mended then",
+                path.display(),
+                source.name
+            );
+            return Err(Trouble::wait("NotAWorktree", message));
+        }
+    }
+    Ok(notes)
 }
 
 /// Makes all worktrees with `branch` checked out. What an earlier master has begun is taken away first.

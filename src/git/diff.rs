@@ -1,5 +1,10 @@
 //! How much a branch changes, and how much of a worktree is not in it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::salvage::records;
 use crate::{Git, Result};
 
 /// How much lies between two commits.
@@ -29,34 +34,36 @@ pub async fn statistics(git: &Git, from: &str, to: &str) -> Result<Statistics> {
     Ok(sum)
 }
 
-/// How many commits `to` has that `from` does not.
+/// How many commits each of two has that the other does not: those of `one`, then those of `other`.
 ///
 /// # Errors
 /// When one of them is not there.
-pub async fn ahead(git: &Git, from: &str, to: &str) -> Result<i64> {
-    let text = git.text(["rev-list", "--count", &format!("{from}..{to}"), "--"]).await?;
-    Ok(text.parse().unwrap_or(0))
+pub async fn apart(git: &Git, one: &str, other: &str) -> Result<(i64, i64)> {
+    let range = format!("{one}...{other}");
+    let text = git.text(["rev-list", "--left-right", "--count", &range, "--"]).await?;
+    let mut counts = text.split_whitespace().map(|count| count.parse().unwrap_or(0));
+    Ok((counts.next().unwrap_or(0), counts.next().unwrap_or(0)))
 }
 
-/// How many files of a worktree are not as in the commit `tip`: changed, staged or new. Ignored ones are not counted.
+/// The files of a worktree that are not as in the commit `tip`: changed, staged or new. Ignored ones are left out.
 ///
 /// # Errors
 /// When the worktree cannot be read.
-pub async fn dirty(worktree: &Git, tip: &str) -> Result<i64> {
+pub async fn changed(worktree: &Git, tip: &str) -> Result<Vec<PathBuf>> {
     // Renames would hide that two files differ; what a person has set must not change the count.
     let status = ["-c", "core.fsmonitor=false", "status", "--porcelain=v1", "-z", "-uall", "--no-renames"];
-    let status = worktree.text(status).await?;
-    let mut paths: Vec<&str> = status.split('\0').filter_map(|line| line.get(3..)).collect();
+    let status = worktree.bytes(&status, None).await?;
+    let mut names: Vec<&[u8]> = records(&status).filter_map(|line| line.get(3..)).collect();
     let head = worktree.text(["rev-parse", "--verify", "--quiet", "HEAD"]).await.unwrap_or_default();
     let differs;
     if head != tip {
         // In the middle of a rebase, HEAD is not the branch.
-        differs = worktree.text(["diff", "--name-only", "-z", "--no-renames", tip, "--"]).await?;
-        paths.extend(differs.split('\0').filter(|path| !path.is_empty()));
-        paths.sort_unstable();
-        paths.dedup();
+        differs = worktree.bytes(&["diff", "--name-only", "-z", "--no-renames", tip, "--"], None).await?;
+        names.extend(records(&differs));
+        names.sort_unstable();
+        names.dedup();
     }
-    Ok(i64::try_from(paths.len()).unwrap_or(i64::MAX))
+    Ok(names.into_iter().map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
 }
 
 #[cfg(test)]
@@ -75,9 +82,10 @@ mod tests {
         let tip = scratch.commit("work", &[("odd\tname", "y\n")]).await;
         let found = statistics(&scratch.git(), &first, &tip).await.unwrap();
         assert_eq!(found, Statistics { files: 3, insertions: 3, deletions: 3 });
-        assert_eq!(ahead(&scratch.git(), "main", "work").await.unwrap(), 2);
-        assert_eq!(ahead(&scratch.git(), "work", "main").await.unwrap(), 0);
-        assert!(ahead(&scratch.git(), "work", "nowhere").await.is_err());
+        scratch.commit("main", &[("b", "y\n")]).await;
+        assert_eq!(apart(&scratch.git(), "work", "main").await.unwrap(), (2, 1));
+        assert_eq!(apart(&scratch.git(), "main", "main").await.unwrap(), (0, 0));
+        assert!(apart(&scratch.git(), "work", "nowhere").await.is_err());
     }
 
     #[tokio::test]
@@ -88,7 +96,7 @@ mod tests {
         worktree::add(&scratch.git(), &path, "work", "main").await.unwrap();
         let git = Git::new(&path);
         let tip = scratch.tip("work").await;
-        assert_eq!(dirty(&git, &tip).await.unwrap(), 0);
+        assert_eq!(changed(&git, &tip).await.unwrap().len(), 0);
         fs::write(path.join("a"), "2\n").unwrap();
         fs::rename(path.join("b"), path.join("moved")).unwrap();
         git.text(["add", "a", "moved", "b"]).await.unwrap();
@@ -97,12 +105,12 @@ mod tests {
         fs::write(path.join("new/one"), "").unwrap();
         fs::write(path.join("new/two\nlines"), "").unwrap();
         fs::write(path.join("x.log"), "").unwrap();
-        assert_eq!(dirty(&git, &tip).await.unwrap(), 5, "a, b, moved, new/one, new/two");
+        assert_eq!(changed(&git, &tip).await.unwrap().len(), 5, "a, b, moved, new/one, new/two");
         // What is committed beside the branch is not in the branch.
         git.text(["checkout", "--quiet", "--detach"]).await.unwrap();
         git.text(["-c", "user.name=A", "-c", "user.email=a@b", "commit", "--quiet", "-am", "x"])
             .await
             .unwrap();
-        assert_eq!(dirty(&git, &tip).await.unwrap(), 5);
+        assert_eq!(changed(&git, &tip).await.unwrap().len(), 5);
     }
 }

@@ -87,7 +87,10 @@ impl Hub {
             self.io("make", std::fs::create_dir_all(&self.path))?;
             let format = format!("--object-format={}", wanted.format);
             let branch = format!("--initial-branch={}", wanted.base);
-            self.git().text(["init", "--bare", "--quiet", "--template=", &format, &branch, "."]).await?;
+            // Whatever is the user's own default: refs are looked at as files.
+            let files = ["-c", "init.defaultRefFormat=files"];
+            let init = ["init", "--bare", "--quiet", "--template=", &format, &branch, "."];
+            self.git().text(files.into_iter().chain(init)).await?;
             mended.push("the bare repository".to_owned());
         }
         self.ensure_settings(wanted, &mut mended).await?;
@@ -106,6 +109,9 @@ impl Hub {
             ("receive.denycurrentbranch", "refuse"),
             // A branch that was moved by mistake can be found again.
             ("core.logallrefupdates", "true"),
+            ("gc.reflogexpire", "90.days"),
+            ("gc.reflogexpireunreachable", "30.days"),
+            ("gc.pruneexpire", "2.weeks"),
             // A commit is on the disk when git says that it is there.
             ("core.fsync", "committed"),
             ("core.fsyncmethod", "batch"),

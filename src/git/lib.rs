@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod copy;
 mod diff;
 mod error;
 mod export;
@@ -20,20 +21,23 @@ mod program;
 mod rebase;
 mod restore;
 mod salvage;
+pub mod saves;
 #[cfg(test)]
 mod scratch;
 mod snapshot;
 mod snapshot_files;
+mod snapshot_record;
 #[cfg(test)]
 mod snapshot_tests;
 mod source;
+mod submodules;
 pub mod sync;
 #[cfg(test)]
 mod testing;
 mod version;
 pub mod worktree;
 
-pub use diff::{Statistics, ahead, dirty, statistics};
+pub use diff::{Statistics, apart, changed, statistics};
 pub use error::Error;
 pub use export::{export, has_commit};
 pub use hub::Hub;
@@ -42,7 +46,7 @@ pub use merge_tree::{MergeTree, changed_files, conflict_hunks, merge_tree};
 pub use merged::{Merged, merged};
 pub use program::{Git, Output};
 pub use rebase::{Rebased, Shape, rebase};
-pub use restore::{Contents, contents, restore};
+pub use restore::{Contents, contents, copy_out, restore};
 pub use salvage::{bring_back, set_aside};
 pub use snapshot::{Snapshot, take};
 pub use source::{Source, Tip, Unusable};

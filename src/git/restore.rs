@@ -1,6 +1,6 @@
 //! A worktree made again from a snapshot: every file, what is staged, the branch and HEAD as they were.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::salvage::{failed, paths, quote, records, split_at_tab};
 use crate::snapshot::{FILTERED, LIMIT, PLAIN};
-use crate::worktree::{self, Found};
+use crate::worktree;
 use crate::{Git, Result};
 
 /// How much of files is read at once; a larger one is read alone.
@@ -23,8 +23,30 @@ pub struct Contents {
     pub tip: String,
     /// Paths that git cannot hold, in the order in which they were set aside.
     pub aside: Vec<PathBuf>,
-    details: String,
-    index: String,
+    /// The tree of all files.
+    pub(crate) tree: String,
+    /// The commit of the index.
+    pub(crate) index: String,
+    /// Whether git is trusted to make the files that are not stored byte for byte.
+    pub(crate) is_trusted: bool,
+    /// The branch that was checked out.
+    branch: String,
+    /// Further objects, by name.
+    details: BTreeMap<String, String>,
+}
+
+impl Contents {
+    /// The list of the files that are stored byte for byte.
+    pub(crate) fn raw(&self) -> &str {
+        self.details.get("raw").map(String::as_str).unwrap_or_default()
+    }
+
+    async fn blob(&self, git: &Git, name: &str) -> Result<Vec<u8>> {
+        match self.details.get(name) {
+            Some(oid) => git.bytes(&["cat-file", "blob", oid], None).await,
+            None => Ok(Vec::new()),
+        }
+    }
 }
 
 /// Reads what a snapshot says of its worktree.
@@ -32,23 +54,34 @@ pub struct Contents {
 /// # Errors
 /// When it is not there, or no snapshot.
 pub async fn contents(hub: &Git, commit: &str) -> Result<Contents> {
-    let message = hub.text(["log", "-1", "--format=%B", "--end-of-options", commit]).await?;
+    let message = hub.text(["log", "-1", "--format=%T%n%B", "--end-of-options", commit]).await?;
     let said = |key: &str| message.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
-    let index = said("Index:").to_owned();
-    let details = hub.text(["rev-parse", "--verify", "--end-of-options", &format!("{index}^1")]).await?;
-    let aside = hub.bytes(&["cat-file", "blob", &format!("{details}:aside")], None).await?;
-    Ok(Contents { tip: said("Tip:").to_owned(), aside: paths(&aside), details, index })
+    let mut lines = message.lines();
+    let tree = lines.next().unwrap_or_default().to_owned();
+    let branch = lines.next().unwrap_or_default().split(" as it was").next().unwrap_or_default().to_owned();
+    let (tip, index) = (said("Tip:").to_owned(), said("Index:").to_owned());
+    let listed = hub.text(["ls-tree", "-z", "--end-of-options", &format!("{index}^1")]).await?;
+    let details: BTreeMap<String, String> = records(listed.as_bytes())
+        .filter_map(split_at_tab)
+        .filter_map(|(meta, name)| {
+            Some((String::from_utf8_lossy(name).into_owned(), meta.rsplit(' ').next()?.to_owned()))
+        })
+        .collect();
+    let is_trusted = details.contains_key("trusted");
+    let mut contents = Contents { tip, aside: Vec::new(), tree, index, is_trusted, branch, details };
+    contents.aside = paths(&contents.blob(hub, "aside").await?);
+    Ok(contents)
 }
 
 /// Makes a worktree at `path` as the snapshot `commit` has it, with its branch under the name `branch`. A branch of
 /// that name that is there has to be at the tip of the snapshot.
 ///
 /// # Errors
-/// When the branch is elsewhere, the path is taken, or something cannot be written; then what was made can be removed
-/// and made again.
+/// When the branch is elsewhere, the path is taken, or something cannot be written; then what was made is told from
+/// what is whole, can be removed and made again.
 pub async fn restore(hub: &Git, path: &Path, branch: &str, commit: &str) -> Result<()> {
     let contents = contents(hub, commit).await?;
-    let head = blob(hub, &contents.details, "head").await?;
+    let head = contents.blob(hub, "head").await?;
     let head = String::from_utf8_lossy(&head).trim().to_owned();
     let begin = if contents.tip.is_empty() { commit } else { &contents.tip };
     let reference = format!("refs/heads/{branch}");
@@ -56,11 +89,8 @@ pub async fn restore(hub: &Git, path: &Path, branch: &str, commit: &str) -> Resu
         // Only if there is none: what somebody has made since is not to be lost.
         hub.text(["update-ref", &reference, begin, &"0".repeat(begin.len())]).await?;
     }
-    let name = path.to_string_lossy().into_owned();
-    let plain =
-        ["-c", "worktree.useRelativePaths=false", "worktree", "add", "--quiet", "--no-checkout", "--"];
-    hub.text(plain.into_iter().chain([name.as_str(), branch])).await?;
-    let Found::Whole { record } = worktree::find(hub.directory(), path) else {
+    worktree::begin(hub, &["--no-checkout", "--", &path.to_string_lossy(), branch]).await?;
+    let Some(record) = worktree::record(hub.directory(), path) else {
         return Err(failed(hub, "worktree add", io::Error::other("the new worktree is not found")));
     };
     let git = hub.at(path).limit(LIMIT);
@@ -69,14 +99,64 @@ pub async fn restore(hub: &Git, path: &Path, branch: &str, commit: &str) -> Resu
     if !head.starts_with("ref:") && !head.is_empty() {
         git.text(["update-ref", "--no-deref", "HEAD", &head]).await?;
     }
+    write_state(hub, &record, branch, &contents).await?;
     if contents.tip.is_empty() {
         hub.text(["update-ref", "-d", &reference, begin]).await?;
     }
-    Ok(())
+    worktree::finish(hub, path)
 }
 
-async fn blob(git: &Git, details: &str, name: &str) -> Result<Vec<u8>> {
-    git.bytes(&["cat-file", "blob", &format!("{details}:{name}")], None).await
+/// Gives the worktree at `path`, whose record is new, what the snapshot `commit` says of its index and of operations in
+/// progress. No file changes.
+pub(crate) async fn restore_record(hub: &Git, path: &Path, record: &Path, commit: &str) -> Result<()> {
+    let contents = contents(hub, commit).await?;
+    let branch = contents.branch.clone();
+    let git = hub.at(path).limit(LIMIT);
+    write_index(&git, record, &contents).await?;
+    write_state(hub, record, &branch, &contents).await
+}
+
+/// Puts the files of a snapshot into a new folder, to look at: a repository of its own that borrows the objects of the
+/// hub, with the snapshot checked out.
+///
+/// # Errors
+/// When the folder is there, or something cannot be written.
+pub async fn copy_out(hub: &Git, folder: &Path, commit: &str) -> Result<()> {
+    let contents = contents(hub, commit).await?;
+    fs::create_dir(folder).map_err(|error| failed(hub, &format!("make {}", folder.display()), error))?;
+    crate::export(hub.directory(), commit, folder).await?;
+    let known = contents.blob(hub, "raw").await?;
+    let raw: Vec<Raw> = records(&known).filter_map(Raw::parse).filter(|file| file.kind != FILTERED).collect();
+    for file in &raw {
+        // Git has written it by its own rules.
+        let _ = fs::remove_file(folder.join(&file.path));
+    }
+    write_all(&hub.at(folder).limit(LIMIT), &raw).await
+}
+
+/// What else git remembered of the worktree: operations in progress, what HEAD was before.
+async fn write_state(hub: &Git, record: &Path, branch: &str, contents: &Contents) -> Result<()> {
+    let Some(tree) = contents.details.get("record") else { return Ok(()) };
+    let listed = hub.bytes(&["ls-tree", "-r", "-z", tree], None).await?;
+    let mut files = Vec::new();
+    for entry in records(&listed) {
+        let Some((meta, path)) = split_at_tab(entry) else { continue };
+        let (oid, path) =
+            (meta.rsplit(' ').next().unwrap_or_default(), PathBuf::from(OsStr::from_bytes(path)));
+        let _ = fs::remove_file(record.join(&path));
+        files.push(Raw { kind: "file".to_owned(), permissions: 0o644, size: 0, oid: oid.to_owned(), path });
+    }
+    write_all(&hub.at(record), &files).await?;
+    // A rebase ends on the branch that it began on, which may have another name now.
+    let old = format!("refs/heads/{}", contents.branch);
+    for name in ["rebase-merge/head-name", "rebase-apply/head-name"] {
+        let name = record.join(name);
+        if fs::read_to_string(&name).is_ok_and(|text| text.trim() == old) && contents.branch != branch {
+            fs::write(&name, format!("refs/heads/{branch}\n"))
+                .map_err(|error| failed(hub, &format!("write {}", name.display()), error))?;
+        }
+    }
+    Ok(())
 }
 
 /// A file that is not written as git would.
@@ -106,7 +186,7 @@ impl Raw {
 /// Files that differed from the index are written as they were; git makes the others, and what it makes with other
 /// attributes than those of then is put right.
 async fn write_files(git: &Git, record: &Path, commit: &str, contents: &Contents) -> Result<()> {
-    let known = blob(git, &contents.details, "raw").await?;
+    let known = contents.blob(git, "raw").await?;
     let known: Vec<Raw> = records(&known).filter_map(Raw::parse).collect();
     let (filtered, raw): (Vec<Raw>, Vec<Raw>) = known.into_iter().partition(|file| file.kind == FILTERED);
     let index = record.join("gcluster-restore");
@@ -125,6 +205,9 @@ async fn write_files(git: &Git, record: &Path, commit: &str, contents: &Contents
     checkout.text(run(vec!["checkout-index", "--all", "--force", "--quiet"])).await?;
     let listed = checkout.bytes(&run(vec!["ls-files", "-z", "--stage"]), None).await?;
     let _ = fs::remove_file(&index);
+    if contents.is_trusted {
+        return Ok(());
+    }
     let filtered: HashSet<&Path> = filtered.iter().map(|file| file.path.as_path()).collect();
     let mut plain = Vec::new();
     let mut input = Vec::new();
@@ -206,9 +289,8 @@ fn write_file(at: &Path, file: &Raw, text: &[u8]) -> io::Result<()> {
 
 /// The index, entry by entry, with what was conflicting and marked in it.
 async fn write_index(git: &Git, record: &Path, contents: &Contents) -> Result<()> {
-    let listed = git.text(["ls-tree", "--name-only", &contents.details]).await?;
-    if listed.lines().any(|name| name == "index") {
-        let index = blob(git, &contents.details, "index").await?;
+    if contents.details.contains_key("index") {
+        let index = contents.blob(git, "index").await?;
         let new = record.join("index.new");
         let write = fs::write(&new, index).and_then(|()| fs::rename(&new, record.join("index")));
         write.map_err(|error| failed(git, "write the index", error))?;

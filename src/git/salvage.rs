@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Git};
+use crate::{Error, Git, Result, copy, submodules, worktree};
 
 /// The parts of what git gives with `-z`.
 pub(crate) fn records(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -56,27 +56,53 @@ pub(crate) fn failed(git: &Git, step: &str, source: io::Error) -> Error {
     Error::Io { command: step.to_owned(), directory: git.directory().to_owned(), source }
 }
 
-/// Moves what git cannot hold out of a worktree into `folder`, as `0`, `1` and so on. What is there already, or gone,
-/// is left as it is.
+/// The folder of a record in which the repositories of submodules are.
+const MODULES: &str = "modules";
+
+/// Whether submodules have repositories of their own in the record of a worktree.
+pub(crate) fn has_modules(record: Option<&Path>) -> bool {
+    let modules = record.and_then(|record| fs::read_dir(record.join(MODULES)).ok());
+    modules.is_some_and(|mut entries| entries.next().is_some())
+}
+
+/// Moves what git cannot hold out of a worktree into `folder`, as `0`, `1` and so on, and the repositories of its
+/// submodules out of its record. What is there already, or gone, is left as it is.
 ///
 /// # Errors
 /// When something stays where it is.
-pub fn set_aside(worktree: &Path, paths: &[PathBuf], folder: &Path) -> io::Result<()> {
-    if paths.is_empty() {
+pub fn set_aside(worktree: &Path, record: Option<&Path>, paths: &[PathBuf], folder: &Path) -> io::Result<()> {
+    if paths.is_empty() && !has_modules(record) {
         return Ok(());
     }
     fs::create_dir_all(folder)?;
     for (number, path) in paths.iter().enumerate() {
         move_over(&worktree.join(path), &folder.join(number.to_string()))?;
     }
+    if let Some(record) = record {
+        move_over(&record.join(MODULES), &folder.join(MODULES))?;
+    }
     fs::File::open(folder)?.sync_all()
 }
 
-/// Moves it back. What is gone, or in whose place something else is, is left as it is.
+/// Copies it back, so that it can be brought back again another time. What is gone, or in whose place something else
+/// is, is left as it is; what was copied half is copied again.
 ///
 /// # Errors
-/// When something cannot be moved.
-pub fn bring_back(worktree: &Path, paths: &[PathBuf], folder: &Path) -> io::Result<()> {
+/// When something cannot be copied.
+pub async fn bring_back(hub: &Git, worktree: &Path, paths: &[PathBuf], folder: &Path) -> Result<()> {
+    let record = worktree::find(hub.directory(), worktree).record().map(Path::to_owned);
+    let (to, names, from) = (worktree.to_owned(), paths.to_vec(), folder.to_owned());
+    let modules = record.clone();
+    let copied = tokio::task::spawn_blocking(move || copy_all(&to, modules.as_deref(), &names, &from)).await;
+    let copied = copied.unwrap_or_else(|error| Err(io::Error::other(error)));
+    copied.map_err(|error| failed(hub, &format!("copy back what is in {}", folder.display()), error))?;
+    match record {
+        Some(record) if has_modules(Some(&record)) => submodules::relink(hub, worktree, &record, paths).await,
+        _ => Ok(()),
+    }
+}
+
+fn copy_all(worktree: &Path, record: Option<&Path>, paths: &[PathBuf], folder: &Path) -> io::Result<()> {
     for (number, path) in paths.iter().enumerate() {
         let target = worktree.join(path);
         if let Some(parent) = target.parent() {
@@ -88,9 +114,12 @@ pub fn bring_back(worktree: &Path, paths: &[PathBuf], folder: &Path) -> io::Resu
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => continue,
             other => other?,
         }
-        move_over(&folder.join(number.to_string()), &target)?;
+        copy_over(&folder.join(number.to_string()), &target)?;
     }
-    Ok(())
+    match record {
+        Some(record) => copy_over(&folder.join(MODULES), &record.join(MODULES)),
+        None => Ok(()),
+    }
 }
 
 fn move_over(from: &Path, to: &Path) -> io::Result<()> {
@@ -101,6 +130,18 @@ fn move_over(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+fn copy_over(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(to).is_ok() || fs::symlink_metadata(from).is_err() {
+        return Ok(());
+    }
+    let mut part = to.as_os_str().to_owned();
+    part.push(".gcluster-part");
+    let part = PathBuf::from(part);
+    worktree::delete(&part)?;
+    copy::copy(from, &part)?;
+    fs::rename(part, to)
 }
 
 /// Paths that git gave, one behind the other.
@@ -123,22 +164,29 @@ mod tests {
         assert_eq!(closed_folders(said), vec![b"a b".to_vec()]);
     }
 
-    #[test]
-    fn what_is_set_aside_comes_back_and_doing_it_twice_is_doing_it_once() {
+    #[tokio::test]
+    async fn what_is_set_aside_comes_back_as_often_as_it_is_wanted() {
         let dir = tempfile::tempdir().unwrap();
         let (tree, folder) = (dir.path().join("tree"), dir.path().join("aside"));
         fs::create_dir_all(tree.join("in/repository")).unwrap();
         fs::write(tree.join("in/repository/file"), "x").unwrap();
         let paths = [PathBuf::from("gone"), PathBuf::from("in/repository")];
         for _ in 0..2 {
-            set_aside(&tree, &paths, &folder).unwrap();
+            set_aside(&tree, None, &paths, &folder).unwrap();
         }
         assert!(!tree.join("in/repository").exists());
         assert_eq!(fs::read_to_string(folder.join("1/file")).unwrap(), "x");
-        fs::remove_dir_all(&tree).unwrap();
+        let git = Git::new(dir.path());
         for _ in 0..2 {
-            bring_back(&tree, &paths, &folder).unwrap();
+            fs::remove_dir_all(&tree).unwrap();
+            // A master was killed over it.
+            fs::create_dir_all(tree.join("in/repository.gcluster-part")).unwrap();
+            for _ in 0..2 {
+                bring_back(&git, &tree, &paths, &folder).await.unwrap();
+            }
+            assert_eq!(fs::read_to_string(tree.join("in/repository/file")).unwrap(), "x");
+            assert_eq!(fs::read_dir(tree.join("in")).unwrap().count(), 1);
+            fs::write(tree.join("in/repository/file"), "changed").unwrap();
         }
-        assert_eq!(fs::read_to_string(tree.join("in/repository/file")).unwrap(), "x");
     }
 }

@@ -71,7 +71,7 @@ impl Scratch {
         }
         for (name, text) in files {
             if text.is_empty() {
-                let gone = format!("0 {}\t{name}\0", "0".repeat(40));
+                let gone = format!("0 {}\t{name}\0", "0".repeat(tip.as_ref().map_or(40, String::len)));
                 git.fed(["update-index", "-z", "--index-info"], gone.as_bytes()).await.unwrap();
                 continue;
             }

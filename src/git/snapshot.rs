@@ -4,12 +4,13 @@
 //! snapshot ─┬─ tree: every file as it is, untracked ones too; ignored ones are counted only
 //!           ├─ parent: the tip of the branch
 //!           ├─ parent: index ── tree: what is staged
-//!           │            └─ parent: details ── index · raw · aside · head · stages/
-//!           └─ parents: HEAD where it is elsewhere, and commits that only the reflog knows
+//!           │            └─ parent: details ── index · raw · aside · head · stages/ · record/
+//!           └─ parents: HEAD where it is elsewhere, commits that only the reflog or a rebase knows, earlier saves
 //! ```
 //!
 //! Files that differ from the index are stored byte for byte, past all filters. What git cannot hold, such as a
-//! repository inside the worktree, is named in `aside` and has to be kept as files.
+//! repository inside the worktree, is named in `aside` and has to be kept as files. `record/` is what else git remembers
+//! of the worktree: a rebase, merge, cherry-pick or bisect in progress, and the reflog of HEAD.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -18,15 +19,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::salvage::{failed, records, split_at_tab};
+use crate::restore::Contents;
+use crate::salvage::{failed, has_modules, records, split_at_tab};
+use crate::saves::{self, Save};
 use crate::snapshot_files::Stored;
 use crate::worktree::{self, Found};
 use crate::{Git, Result};
 
 /// How long git may take over large worktrees.
 pub(crate) const LIMIT: Duration = Duration::from_secs(1_800);
-/// Commits that only the reflog knows, and that are kept.
-const LOST: usize = 48;
+/// Size of a file, in bytes, above which it is in no save: it is kept when the worktree goes.
+const LARGE: u64 = 64 << 20;
 /// What is said of a file that a filter of git makes from its object.
 pub(crate) const FILTERED: &str = "filtered";
 /// Settings of people that would change what is stored, or how.
@@ -56,6 +59,8 @@ pub struct Snapshot {
     pub files: i64,
     /// Paths that git cannot hold, relative to the worktree.
     pub aside: Vec<PathBuf>,
+    /// True when submodules have repositories of their own, which are kept as files, too.
+    pub modules: bool,
     /// Ignored files and folders, which are not kept.
     pub ignored: i64,
     /// True when the folder of the worktree was not there.
@@ -63,14 +68,32 @@ pub struct Snapshot {
 }
 
 /// Takes a snapshot of the worktree at `path`, whose branch is `branch`, and puts `reference` to it. None when there
-/// is neither a worktree nor a branch.
+/// is neither a worktree nor a branch. What was saved meanwhile under the ref `saves` is kept with it, and stands for
+/// the files of a folder that is gone.
 ///
 /// # Errors
 /// When something of it cannot be stored; then nothing may be removed.
-pub async fn take(hub: &Git, path: &Path, branch: &str, reference: &str) -> Result<Option<Snapshot>> {
+pub async fn take(
+    hub: &Git,
+    path: &Path,
+    branch: &str,
+    reference: &str,
+    saves: &str,
+) -> Result<Option<Snapshot>> {
+    let saves = saves::list(hub.directory(), saves);
+    taken(hub, path, branch, reference, Some(&saves)).await
+}
+
+/// The same; without a list of saves it is one itself, which does without what takes long.
+pub(crate) async fn taken(
+    hub: &Git,
+    path: &Path,
+    branch: &str,
+    reference: &str,
+    saves: Option<&[Save]>,
+) -> Result<Option<Snapshot>> {
     let found = worktree::find(hub.directory(), path);
     let tip = worktree::tip(hub, branch).await?;
-    let folder_gone = !path.is_dir();
     if tip.is_none() && found == Found::Nothing {
         return Ok(None);
     }
@@ -78,54 +101,127 @@ pub async fn take(hub: &Git, path: &Path, branch: &str, reference: &str) -> Resu
     if let Some(parent) = index.parent() {
         fs::create_dir_all(parent).map_err(|error| failed(hub, "make a folder for an index", error))?;
     }
-    let taking = Taking { hub, path, record: found.record(), tip: tip.as_deref(), index: &index };
-    let taken = taking.take(branch, reference, folder_gone).await;
-    for leftover in ["index", "index.lock", "stages", "stages.lock"].map(|end| index.with_extension(end)) {
+    let taking = Taking { hub, path, record: found.record(), tip: tip.as_deref(), index: &index, saves };
+    let taken = taking.take(branch, reference).await;
+    for leftover in ["index", "index.lock", "part", "part.lock"].map(|end| index.with_extension(end)) {
         // Whatever became of it, it is no part of anything.
         let _ = fs::remove_file(leftover);
     }
     taken.map(Some)
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Taking<'a> {
     pub(crate) hub: &'a Git,
     pub(crate) path: &'a Path,
-    record: Option<&'a Path>,
-    tip: Option<&'a str>,
+    pub(crate) record: Option<&'a Path>,
+    pub(crate) tip: Option<&'a str>,
     /// A copy of the index, which is changed freely.
-    index: &'a Path,
+    pub(crate) index: &'a Path,
+    /// What was saved before; none for a save.
+    pub(crate) saves: Option<&'a [Save]>,
+}
+
+/// What a tree cannot say of a worktree: names of objects, but for `stages`.
+#[derive(Default)]
+struct Details {
+    index: Option<String>,
+    stages: Vec<String>,
+    raw: String,
+    aside: String,
+    head: String,
+    record: Option<String>,
+    /// Git is trusted to make the files that are not in `raw`: they were not compared byte by byte.
+    trusted: bool,
 }
 
 impl Taking<'_> {
-    async fn take(&self, branch: &str, reference: &str, folder_gone: bool) -> Result<Snapshot> {
-        let raw_index = self.copy_index().await?;
-        let (index_tree, stages) = self.index_tree().await?;
-        let head = self.head(branch);
-        let (mut aside, mut stored, mut ignored) = (Vec::new(), Vec::new(), 0);
-        let mut tree = index_tree.clone();
-        if !folder_gone {
-            let mut changes = self.changes(&mut aside).await?;
-            let (bent, filtered) = self.bent(&changes.unchanged).await?;
-            changes.present.extend(bent);
-            stored = self.store(changes.present, &mut aside).await?;
-            stored.extend(filtered);
-            tree = self.tree(&changes.replaced, &stored).await?;
-            ignored = self.ignored().await?;
-        }
-        aside.sort();
-        aside.dedup();
-        let details = self.details(raw_index, &stages, &stored, &aside, &head).await?;
-        let index_commit = self.commit(&index_tree, &[details], "index of the worktree").await?;
+    async fn take(&self, branch: &str, reference: &str) -> Result<Snapshot> {
+        let folder_gone = !self.path.is_dir();
+        let saved = match folder_gone {
+            true => self.saved().await?,
+            false => None,
+        };
+        let mut aside = Vec::new();
+        let (mut ignored, modules) = (0, has_modules(self.record));
+        let (tree, index_commit) = match (&saved, self.record) {
+            // Nothing is left of it but what was saved.
+            (Some(saved), None) => (saved.tree.clone(), saved.index.clone()),
+            _ => {
+                let mut details = Details { index: self.copy_index().await?, ..Details::default() };
+                let (index_tree, stages) = self.index_tree().await?;
+                details.stages = stages;
+                details.record = self.state().await?;
+                details.trusted = self.saves.is_none();
+                let mut tree = index_tree.clone();
+                let mut stored = Vec::new();
+                if let Some(saved) = &saved {
+                    tree.clone_from(&saved.tree);
+                    (details.trusted, details.raw) = (saved.is_trusted, saved.raw().to_owned());
+                } else if !folder_gone {
+                    (tree, stored) = self.files(&mut aside).await?;
+                    if self.saves.is_some() {
+                        ignored = self.ignored().await?;
+                    }
+                }
+                aside.sort();
+                aside.dedup();
+                let texts = [aside.join(&0), self.head(branch).into_bytes(), listed(&stored)];
+                let [mut names, mut head, mut raw] = [const { String::new() }; 3];
+                for (text, oid) in texts.iter().zip([&mut names, &mut head, &mut raw]) {
+                    *oid = self.line(&["hash-object", "-w", "--no-filters", "--stdin"], Some(text)).await?;
+                }
+                (details.aside, details.head) = (names, head);
+                if saved.is_none() {
+                    details.raw = raw;
+                }
+                let details = self.details(details).await?;
+                (tree, self.commit(&index_tree, &[details], "index of the worktree").await?)
+            }
+        };
         let tip = self.tip.unwrap_or_default().to_owned();
         let mut parents: Vec<String> = self.tip.iter().map(|tip| (*tip).to_owned()).collect();
         parents.push(index_commit.clone());
         parents.extend(self.lost(branch).await?);
-        let message = format!("{branch} as it was\n\nTip: {tip}\nIndex: {index_commit}\n");
+        parents.extend(self.saves.iter().flat_map(|saves| saves::distinct(saves)));
+        let what = if self.saves.is_some() { "as it was" } else { saves::SUBJECT };
+        let message = format!("{branch} {what}\n\nTip: {tip}\nIndex: {index_commit}\n");
         let commit = self.commit(&tree, &parents, &message).await?;
-        self.hub.text(["update-ref", reference, &commit]).await?;
-        let files = self.differing(&[&tree, &index_tree]).await?;
+        let mut trees = vec![tree];
+        if self.saves.is_some() {
+            trees.push(format!("{index_commit}^{{tree}}"));
+        }
+        let files = self.differing(&trees).await?;
+        let why = saves::told(files);
+        self.hub.text(["update-ref", "--create-reflog", "-m", &why, reference, &commit]).await?;
         let aside = aside.iter().map(|path| PathBuf::from(OsStr::from_bytes(path))).collect();
-        Ok(Snapshot { commit, tip, files, aside, ignored, folder_gone })
+        Ok(Snapshot { commit, tip, files, aside, modules, ignored, folder_gone })
+    }
+
+    /// The newest save, if the branch has not moved since.
+    async fn saved(&self) -> Result<Option<Contents>> {
+        let Some(newest) = self.saves.and_then(<[Save]>::first) else { return Ok(None) };
+        let contents = crate::contents(self.hub, &newest.commit).await?;
+        Ok((Some(contents.tip.as_str()) == self.tip).then_some(contents))
+    }
+
+    /// The tree of all files, and those of them that are stored past git's filters.
+    async fn files(&self, aside: &mut Vec<Vec<u8>>) -> Result<(String, Vec<Stored>)> {
+        let mut changes = self.changes(aside).await?;
+        let mut filtered = Vec::new();
+        if self.saves.is_none() {
+            let is_small = |path: &Vec<u8>| self.size(path) <= LARGE;
+            changes.present.retain(is_small);
+            changes.replaced.retain(is_small);
+        } else {
+            let (bent, made_by_filters) = self.bent(&changes.unchanged).await?;
+            changes.present.extend(bent);
+            filtered = made_by_filters;
+        }
+        let mut stored = self.store(changes.present, aside, self.saves.is_none()).await?;
+        stored.extend(filtered);
+        let tree = self.tree(&changes.replaced, &stored).await?;
+        Ok((tree, stored))
     }
 
     /// Git on the copy of the index, in the worktree where that is there.
@@ -211,7 +307,7 @@ impl Taking<'_> {
         let gone = chosen.keys().map(|path| (none.clone(), *path));
         let there = chosen.iter().map(|(path, (_, meta))| (meta.clone(), *path));
         let entries: Vec<(String, &[u8])> = gone.chain(there).collect();
-        let own = self.index.with_extension("stages");
+        let own = self.index.with_extension("part");
         fs::copy(self.index, &own).map_err(|error| failed(self.hub, "copy the index", error))?;
         let other = Taking { index: &own, ..*self };
         other.update(&entries).await?;
@@ -247,41 +343,25 @@ impl Taking<'_> {
         Ok(i64::try_from(records(&listed).count()).unwrap_or(i64::MAX))
     }
 
-    async fn details(
-        &self,
-        index: Option<String>,
-        stages: &[String],
-        stored: &[Stored],
-        aside: &[Vec<u8>],
-        head: &str,
-    ) -> Result<String> {
-        let mut raw = Vec::new();
-        for file in stored {
-            let kind = match file.mode {
-                "120000" => "link",
-                FILTERED => FILTERED,
-                _ => "file",
-            };
-            raw.extend_from_slice(
-                format!("{kind} {:o} {} {}\t", file.permissions, file.size, file.oid).as_bytes(),
-            );
-            raw.extend_from_slice(&file.path);
-            raw.push(0);
-        }
-        let aside = aside.join(&0);
+    async fn details(&self, details: Details) -> Result<String> {
         let mut tree = Vec::new();
         let mut add = |mode: &str, kind: &str, oid: &str, name: &str| {
             tree.extend_from_slice(format!("{mode} {kind} {oid}\t{name}\0").as_bytes());
         };
-        for (name, text) in [("aside", aside.as_slice()), ("head", head.as_bytes()), ("raw", &raw)] {
-            let oid = self.line(&["hash-object", "-w", "--no-filters", "--stdin"], Some(text)).await?;
-            add("100644", "blob", &oid, name);
+        for (name, oid) in [("aside", &details.aside), ("head", &details.head), ("raw", &details.raw)] {
+            add("100644", "blob", oid, name);
         }
-        if let Some(index) = index {
-            add("100644", "blob", &index, "index");
+        if let Some(index) = &details.index {
+            add("100644", "blob", index, "index");
         }
-        if !stages.is_empty() {
-            let stages: BTreeSet<&String> = stages.iter().collect();
+        if details.trusted {
+            add("100644", "blob", &details.head, "trusted");
+        }
+        if let Some(record) = &details.record {
+            add("040000", "tree", record, "record");
+        }
+        if !details.stages.is_empty() {
+            let stages: BTreeSet<&String> = details.stages.iter().collect();
             let list: String = stages.iter().map(|oid| format!("100644 blob {oid}\t{oid}\0")).collect();
             let oid = self.line(&["mktree", "-z"], Some(list.as_bytes())).await?;
             add("040000", "tree", &oid, "stages");
@@ -303,48 +383,8 @@ impl Taking<'_> {
         git.fed(args, message.as_bytes()).await
     }
 
-    /// HEAD where it is not the tip, and commits that only a reflog or an unfinished operation knows: amended, reset
-    /// or rebased away.
-    async fn lost(&self, branch: &str) -> Result<Vec<String>> {
-        let mut known = Vec::new();
-        let hub = self.hub.directory();
-        let own = self.record.unwrap_or(hub);
-        for name in [
-            "HEAD",
-            "ORIG_HEAD",
-            "MERGE_HEAD",
-            "CHERRY_PICK_HEAD",
-            "REVERT_HEAD",
-            "REBASE_HEAD",
-            "rebase-merge/orig-head",
-        ] {
-            let text = self.record.map(|record| fs::read_to_string(record.join(name)).unwrap_or_default());
-            known.extend(text.iter().flat_map(|text| text.lines()).map(str::to_owned));
-        }
-        for log in [own.join("logs/HEAD"), hub.join("logs/refs/heads").join(branch)] {
-            let text = fs::read(&log).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text);
-            let newest = text.lines().rev().take(LOST * 2);
-            known.extend(newest.flat_map(|line| line.split(' ').take(2)).map(str::to_owned));
-        }
-        known.retain(|oid| oid.len() >= 40 && oid.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let mut seen = BTreeSet::new();
-        known.retain(|oid| oid.bytes().any(|byte| byte != b'0') && seen.insert(oid.clone()));
-        let list: String = known.iter().map(|oid| format!("{oid}\n")).collect();
-        let checked = self.git().fed(["cat-file", "--batch-check"], list.as_bytes()).await?;
-        let mut commits: Vec<&str> = self.tip.into_iter().collect();
-        commits.extend(checked.lines().filter_map(|line| line.split_once(" commit ")).map(|(oid, _)| oid));
-        commits.truncate(LOST);
-        if commits.len() <= usize::from(self.tip.is_some()) {
-            return Ok(Vec::new());
-        }
-        let args: Vec<&str> = ["merge-base", "--independent"].into_iter().chain(commits).collect();
-        let independent = self.git().text(args).await?;
-        Ok(independent.lines().filter(|oid| Some(*oid) != self.tip).map(str::to_owned).collect())
-    }
-
     /// How many files of these trees are not as in the tip.
-    async fn differing(&self, trees: &[&str]) -> Result<i64> {
+    async fn differing(&self, trees: &[String]) -> Result<i64> {
         let mut paths = BTreeSet::new();
         for tree in trees {
             let listed = match self.tip {
@@ -358,4 +398,22 @@ impl Taking<'_> {
         }
         Ok(i64::try_from(paths.len()).unwrap_or(i64::MAX))
     }
+}
+
+/// Files with what git does not know of them.
+fn listed(stored: &[Stored]) -> Vec<u8> {
+    let mut raw = Vec::new();
+    for file in stored {
+        let kind = match file.mode {
+            "120000" => "link",
+            FILTERED => FILTERED,
+            _ => "file",
+        };
+        raw.extend_from_slice(
+            format!("{kind} {:o} {} {}\t", file.permissions, file.size, file.oid).as_bytes(),
+        );
+        raw.extend_from_slice(&file.path);
+        raw.push(0);
+    }
+    raw
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -148,13 +149,21 @@ impl Taking<'_> {
         Ok(())
     }
 
-    /// Stores files byte for byte. What cannot be read or be in a tree goes aside.
-    pub(crate) async fn store(&self, present: Vec<Vec<u8>>, aside: &mut Vec<Vec<u8>>) -> Result<Vec<Stored>> {
+    /// Stores files byte for byte. What cannot be read or be in a tree goes aside. What has vanished meanwhile is left
+    /// out where somebody may be at work.
+    pub(crate) async fn store(
+        &self,
+        present: Vec<Vec<u8>>,
+        aside: &mut Vec<Vec<u8>>,
+        at_work: bool,
+    ) -> Result<Vec<Stored>> {
         let (mut stored, mut files, mut input) = (Vec::new(), Vec::new(), Vec::new());
         for path in present {
             let at = self.at(&path);
-            let meta = fs::symlink_metadata(&at)
-                .map_err(|error| failed(self.hub, &at.display().to_string(), error))?;
+            let meta = match fs::symlink_metadata(&at) {
+                Err(error) if at_work && error.kind() == ErrorKind::NotFound => continue,
+                other => other.map_err(|error| failed(self.hub, &at.display().to_string(), error))?,
+            };
             let permissions = meta.permissions().mode() & 0o7777;
             let is_link = meta.file_type().is_symlink();
             if !fits_a_tree(&path, is_link) {
@@ -201,6 +210,11 @@ impl Taking<'_> {
             self.update(&entries).await?;
         }
         self.line(&["write-tree"], None).await
+    }
+
+    /// Size of a file; 0 of one that is not there.
+    pub(crate) fn size(&self, path: &[u8]) -> u64 {
+        fs::symlink_metadata(self.at(path)).map_or(0, |meta| meta.len())
     }
 
     fn at(&self, path: &[u8]) -> PathBuf {

@@ -12,12 +12,16 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let (checkout, dir) = (Checkout::new("main"), tempfile::tempdir().unwrap());
+        Self::of(Checkout::new("main")).await
+    }
+
+    async fn of(checkout: Checkout) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let first = checkout.commit("a", "1");
         let hub = Hub::new(&dir.path().join("hub.git"), "test");
-        let wanted = Wanted { base: "main".into(), format: "sha1".into(), identity: None };
-        hub.ensure(&wanted).await.unwrap();
         let source = Source::Local(checkout.path());
+        let format = source.tip("main").await.unwrap().format().to_owned();
+        hub.ensure(&Wanted { base: "main".into(), format, identity: None }).await.unwrap();
         hub.fetch_host(&source.address(), "main").await.unwrap();
         hub.swap("refs/heads/main", &first, None, "begin").await.unwrap();
         git(dir.path(), &["clone", "--quiet", "hub.git", "worker"]);
@@ -157,4 +161,30 @@ async fn those_who_fetch_the_same_at_once_are_not_in_each_others_way() {
             assert_eq!(each.unwrap().host, newest);
         }
     }
+}
+
+#[tokio::test]
+async fn a_repository_with_longer_names_of_objects_is_like_any_other() {
+    let world = World::of(Checkout::with(&["init", "--quiet", "-b", "main", "--object-format=sha256"])).await;
+    let second = world.checkout.commit("a", "2");
+    assert_eq!(second.len(), 64);
+    let moved = Pulled::Moved { commits: 1, to: second.clone() };
+    assert_eq!(pull(&world.hub, &world.source, "main").await.unwrap(), moved);
+    let (git, path) = (world.hub.git(), world.dir.path().join("tree"));
+    crate::worktree::add(&git, &path, "agent-1/feat-1", "main").await.unwrap();
+    std::fs::write(path.join("a"), "3").unwrap();
+    let commit =
+        ["-c", "user.name=Bob", "-c", "user.email=bob@example.com", "commit", "--quiet", "-am", "work"];
+    git.at(&path).text(commit).await.unwrap();
+    std::fs::write(path.join("new"), "x").unwrap();
+    let (salvage, saves) = ("refs/gcluster/salvage/default/t", "refs/gcluster/saves/default/t");
+    crate::saves::save(&git, &path, "agent-1/feat-1", saves).await.unwrap();
+    let taken = crate::take(&git, &path, "agent-1/feat-1", salvage, saves).await.unwrap().unwrap();
+    crate::worktree::remove(&git, &path).await.unwrap();
+    git.text(["update-ref", "-d", "refs/heads/agent-1/feat-1"]).await.unwrap();
+    crate::restore(&git, &path, "agent-1/feat-1", &taken.commit).await.unwrap();
+    assert_eq!(git.at(&path).text(["status", "--porcelain"]).await.unwrap(), "?? new");
+    assert_eq!(push(&world.hub, &world.source, "agent-1/feat-1").await.unwrap(), Pushed::Created);
+    let landed = crate::rebase(&git, &second, &taken.tip, "Land", crate::Shape::One).await.unwrap();
+    assert_eq!(landed, crate::Rebased::Done { tip: taken.tip, commits: 1 });
 }

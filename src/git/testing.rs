@@ -15,8 +15,13 @@ pub(crate) struct Said {
 
 impl Checkout {
     pub(crate) fn new(base: &str) -> Self {
+        Self::with(&["init", "--quiet", "-b", base])
+    }
+
+    /// One that is made by this command.
+    pub(crate) fn with(init: &[&str]) -> Self {
         let checkout = Self { dir: tempfile::tempdir().unwrap() };
-        checkout.git(&["init", "--quiet", "-b", base]);
+        checkout.git(init);
         checkout.git(&["config", "user.name", "Ada"]);
         checkout.git(&["config", "user.email", "ada@example.com"]);
         checkout

@@ -12,7 +12,13 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::salvage::failed;
 use crate::{Error, Git, Result};
+
+/// What git writes into the lock of a worktree that is being made.
+const BEING_MADE: &str = "initializing";
+/// What it says to whoever prunes worktrees, or removes that of another worker.
+const LOCK: &str = "a workspace of gcluster, which removes it after keeping what is in it";
 
 /// What is there of a worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,11 +76,26 @@ pub fn find(hub: &Path, path: &Path) -> Found {
 
 /// Whether git was killed over making the worktree of a record: nobody has worked in it.
 pub fn is_half_made(record: &Path) -> bool {
-    fs::read_to_string(record.join("locked")).is_ok_and(|lock| lock.trim() == "initializing")
+    fs::read_to_string(record.join("locked")).is_ok_and(|lock| lock.trim() == BEING_MADE)
+}
+
+/// Locks a worktree that is whole, if it is not: no `git worktree prune` and no `git worktree remove --force` takes it
+/// or its record away then.
+///
+/// # Errors
+/// When the lock cannot be written.
+pub fn lock(record: &Path) -> std::io::Result<()> {
+    let lock = record.join("locked");
+    if fs::read_to_string(&lock).is_ok_and(|text| text.trim() == LOCK) {
+        return Ok(());
+    }
+    let new = record.join("locked.new");
+    fs::write(&new, LOCK)?;
+    fs::rename(new, lock)
 }
 
 /// The record of the worktree at `path`, whether that is there or not.
-fn record(hub: &Path, path: &Path) -> Option<PathBuf> {
+pub(crate) fn record(hub: &Path, path: &Path) -> Option<PathBuf> {
     let records = fs::read_dir(hub.join("worktrees")).ok()?;
     records.flatten().map(|entry| entry.path()).find(|record| {
         let text = fs::read_to_string(record.join("gitdir")).unwrap_or_default();
@@ -96,14 +117,70 @@ fn is_same(one: &Path, other: &Path) -> bool {
 /// When `path` is taken, the branch is checked out elsewhere, or `start` is no commit.
 pub async fn add(hub: &Git, path: &Path, branch: &str, start: &str) -> Result<()> {
     let exists = tip(hub, branch).await?.is_some();
-    // A person's settings must not make a worktree that cannot be found.
-    let mut args = vec!["-c", "worktree.useRelativePaths=false", "worktree", "add", "--quiet"];
-    let path = path.to_string_lossy().into_owned();
+    let name = path.to_string_lossy().into_owned();
     match exists {
-        true => args.extend(["--", &path, branch]),
-        false => args.extend(["--no-track", "-b", branch, "--", &path, start]),
+        true => begin(hub, &["--", &name, branch]).await?,
+        false => begin(hub, &["--no-track", "-b", branch, "--", &name, start]).await?,
     }
-    hub.text(args).await.map(drop)
+    finish(hub, path)
+}
+
+/// Begins a worktree, which is taken for half made until [`finish`].
+pub(crate) async fn begin(hub: &Git, args: &[&str]) -> Result<()> {
+    // A person's settings must not make a worktree that cannot be found.
+    let plain = ["-c", "worktree.useRelativePaths=false", "worktree", "add", "--quiet"];
+    let lock = ["--lock", "--reason", BEING_MADE];
+    hub.text(plain.iter().chain(&lock).chain(args)).await.map(drop)
+}
+
+/// From here on it is whole, and stays.
+pub(crate) fn finish(hub: &Git, path: &Path) -> Result<()> {
+    let done = match record(hub.directory(), path) {
+        Some(record) => lock(&record),
+        None => Err(std::io::Error::other("the new worktree is not found")),
+    };
+    done.map_err(|error| failed(hub, "lock the worktree", error))
+}
+
+/// Gives a folder its record again, which somebody has pruned or deleted: no file in it changes, and `branch` is checked
+/// out. What was staged went with the record, but for what `save` has.
+///
+/// # Errors
+/// When it is the folder of something else, or git cannot write.
+pub async fn adopt(hub: &Git, path: &Path, branch: &str, save: Option<&str>) -> Result<()> {
+    let named = fs::read_to_string(path.join(".git")).unwrap_or_default();
+    let named = named.trim().strip_prefix("gitdir:").map(|named| path.join(named.trim()));
+    let records = hub.directory().join("worktrees");
+    if !named.is_some_and(|named| named.parent().is_some_and(|parent| is_same(parent, &records))) {
+        let other = std::io::Error::other("it is no worktree of this repository");
+        return Err(failed(hub, &format!("adopt {}", path.display()), other));
+    }
+    // Beside the folder of the records: whoever lists worktrees sees where it belongs once it does.
+    let own = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stand_in = hub.directory().join("gcluster/adopted").join(own);
+    remove(hub, &stand_in).await?;
+    if let Some(parent) = stand_in.parent() {
+        fs::create_dir_all(parent).map_err(|error| failed(hub, "make a folder for a worktree", error))?;
+    }
+    begin(hub, &["--no-checkout", "--", &stand_in.to_string_lossy(), branch]).await?;
+    let Some(record) = record(hub.directory(), &stand_in) else { return finish(hub, &stand_in) };
+    let git = hub.at(&stand_in);
+    git.text(["read-tree", "HEAD"]).await?;
+    if let Some(save) = save {
+        let begun_at = crate::contents(hub, save).await?.tip;
+        if tip(hub, branch).await? == Some(begun_at) {
+            crate::restore::restore_record(hub, &stand_in, &record, save).await?;
+        }
+    }
+    let moved = || -> std::io::Result<()> {
+        fs::write(path.join(".git"), format!("gitdir: {}\n", record.display()))?;
+        fs::write(record.join("gitdir"), format!("{}\n", path.join(".git").display()))?;
+        lock(&record)?;
+        fs::remove_dir_all(&stand_in)
+    };
+    moved().map_err(|error| failed(hub, &format!("adopt {}", path.display()), error))?;
+    // The exit code says that files differ, as they did.
+    hub.at(path).output(&["update-index", "-q", "--refresh"], None).await.map(drop)
 }
 
 /// Takes a worktree away: folder and record, whatever is in it. What is not there is no error.
@@ -219,6 +296,7 @@ mod tests {
         assert!(matches!(find(scratch.hub(), &path), Found::Broken { record: Some(_) }));
         repair(&scratch.git()).await.unwrap();
         let Found::Whole { record } = find(scratch.hub(), &path) else { panic!("it is whole again") };
+        assert!(fs::read_to_string(record.join("locked")).unwrap().contains("gcluster"));
         fs::write(record.join("locked"), "initializing").unwrap();
         assert!(matches!(find(scratch.hub(), &path), Found::Broken { record: Some(_) }));
         fs::remove_dir_all(&path).unwrap();
@@ -228,6 +306,47 @@ mod tests {
         assert_eq!(find(scratch.hub(), &path), Found::Broken { record: None });
         remove(&scratch.git(), &path).await.unwrap();
         assert!(path.exists(), "a folder that the hub knows nothing of is somebody else's");
+    }
+
+    #[tokio::test]
+    async fn nobody_else_prunes_or_removes_it_and_a_record_that_is_gone_is_made_again() {
+        let scratch = Scratch::new().await;
+        scratch.commit("main", &[("a", "one\n"), ("b", "two\n")]).await;
+        let (path, other) = (scratch.path().join("tree"), scratch.path().join("other"));
+        for (path, branch) in [(&path, "mine"), (&other, "theirs")] {
+            add(&scratch.git(), path, branch, "main").await.unwrap();
+        }
+        let name = path.to_string_lossy().into_owned();
+        let refused = Git::new(&other).text(["worktree", "remove", "--force", &name]).await.unwrap_err();
+        assert!(refused.to_string().contains("a workspace of gcluster"), "{refused}");
+        // As in a container that does not see it.
+        let away = scratch.path().join("away");
+        fs::rename(&path, &away).unwrap();
+        Git::new(&other).text(["worktree", "prune", "--expire=now"]).await.unwrap();
+        fs::rename(&away, &path).unwrap();
+        let Found::Whole { record } = find(scratch.hub(), &path) else { panic!("it was pruned") };
+
+        fs::write(path.join("a"), "changed\n").unwrap();
+        fs::remove_file(path.join("b")).unwrap();
+        fs::write(path.join("new"), "x\n").unwrap();
+        fs::remove_dir_all(record).unwrap();
+        assert_eq!(find(scratch.hub(), &path), Found::Broken { record: None });
+        for _ in 0..2 {
+            adopt(&scratch.git(), &path, "mine", None).await.unwrap();
+            let Found::Whole { record } = find(scratch.hub(), &path) else { panic!("it is not adopted") };
+            let git = Git::new(&path);
+            assert_eq!(git.text(["status", "--porcelain"]).await.unwrap(), " M a\n D b\n?? new");
+            assert_eq!(git.text(["branch", "--show-current"]).await.unwrap(), "mine");
+            fs::remove_dir_all(record).unwrap();
+            // Killed in the middle, it is begun again.
+            let stand_in = scratch.hub().join("gcluster/adopted/tree");
+            begin(&scratch.git(), &["--no-checkout", "--", &stand_in.to_string_lossy(), "mine"])
+                .await
+                .unwrap();
+        }
+        let stranger = scratch.path().join("stranger");
+        fs::create_dir(&stranger).unwrap();
+        assert!(adopt(&scratch.git(), &stranger, "mine", None).await.is_err());
     }
 
     #[test]

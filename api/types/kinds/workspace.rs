@@ -121,6 +121,12 @@ pub struct WorkspaceStatus {
     /// Why it is still there, such as `ticket is at work` or `merged; removed after 10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// When it is removed by itself, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<MicroTime>,
+    /// Name of the Salvage from which it is made again, while it is, after somebody deleted its folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<String>,
     /// When it was ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_at: Option<MicroTime>,
@@ -173,9 +179,15 @@ pub struct Checkout {
     /// Commits of the branch that the base does not have.
     #[serde(default)]
     pub ahead: i64,
+    /// Commits of the base that the branch does not have.
+    #[serde(default)]
+    pub behind: i64,
     /// Files that differ from the tip: changed, staged or new. Ignored ones are not counted.
     #[serde(default)]
     pub dirty: i64,
+    /// When what is not committed was last saved in the hub, from where it comes back if somebody deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_at: Option<MicroTime>,
     /// True when the base has everything that the branch changed, by content.
     #[serde(default)]
     pub merged: bool,
