@@ -227,7 +227,7 @@ impl Shared {
         place: &Place,
         sources: &[Source],
     ) -> Result<Action> {
-        let name = super::remove::salvage_name(workspace, &format!("-{}", self.ctx.now().as_second()));
+        let name = format!("{}-{}", workspace.salvage_name(), self.ctx.now().as_second());
         let (snapshots, holds) = self.snapshots(workspace, place, sources, &name, true).await?;
         let mut note = format!("{} was deleted by somebody; it is made again", place.folder().display());
         let mut restoring = None;

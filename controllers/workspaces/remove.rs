@@ -81,7 +81,7 @@ impl Shared {
         }
         let namespace = workspace.namespace().unwrap_or_default();
         let api = Api::<Salvage>::namespaced(self.ctx.client.clone(), &namespace);
-        let name = salvage_name(workspace, "");
+        let name = workspace.salvage_name();
         let salvage = api.get_opt(&name).await.map_err(Error::api(format!("read Salvage {name}")))?;
         Ok(salvage.is_some_and(|salvage| salvage.spec.uid == workspace.uid()))
     }
@@ -138,7 +138,7 @@ impl Shared {
         place: &Place,
         sources: &[Source],
     ) -> Result<Option<Vec<Snapshot>>> {
-        let name = salvage_name(workspace, "");
+        let name = workspace.salvage_name();
         if !self.has_been_made(workspace, place, sources) {
             return Ok(None);
         }
@@ -318,7 +318,7 @@ impl Shared {
     ) -> Result<()> {
         let namespace = workspace.namespace().unwrap_or_default();
         let api = Api::<Salvage>::namespaced(self.ctx.client.clone(), &namespace);
-        let name = salvage_name(workspace, "");
+        let name = workspace.salvage_name();
         let salvage = api.get_opt(&name).await.map_err(Error::api(format!("read Salvage {name}")))?;
         let snapshots = salvage.map(|salvage| salvage.spec.snapshots).or(kept);
         let Some(snapshots) = snapshots else {
@@ -429,13 +429,6 @@ pub(super) async fn put_salvage(
         PatchParams { field_manager: Some(labels::MANAGER_WORKSPACES.into()), ..PatchParams::default() };
     let written = api.patch(name, &params, &Patch::Merge(patch)).await;
     Ok(written.map_err(Error::api(format!("write Salvage {name}")))?)
-}
-
-/// Name of the Salvage of a workspace: one for each workspace that ever was.
-pub(super) fn salvage_name(workspace: &Workspace, more: &str) -> String {
-    let uid: String = workspace.uid().unwrap_or_default().chars().take(8).collect();
-    let name: String = workspace.name_any().chars().take(200).collect();
-    format!("{}-{}{more}", name.trim_end_matches(['-', '.']), uid.trim_end_matches('-'))
 }
 
 /// When what is kept now is removed.

@@ -21,7 +21,6 @@ use tokio::time::Instant;
 
 use super::place::Place;
 use super::reconcile::Shared;
-use super::remove::salvage_name;
 use super::repositories::Source;
 use super::trouble::Result;
 
@@ -129,7 +128,7 @@ fn pause(took: Duration, bytes: u64) -> Duration {
 /// The hidden ref of the saves of a workspace.
 pub(super) fn reference(workspace: &Workspace) -> String {
     let namespace = workspace.namespace().unwrap_or_default();
-    format!("refs/gcluster/saves/{namespace}/{}", salvage_name(workspace, ""))
+    format!("refs/gcluster/saves/{namespace}/{}", workspace.salvage_name())
 }
 
 impl Shared {

@@ -35,6 +35,7 @@ mod report;
 mod repository_path;
 mod rollout;
 mod run_state;
+mod saves;
 mod send;
 mod steer;
 mod sync;

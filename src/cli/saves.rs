@@ -24,7 +24,9 @@ struct Found {
 pub(super) async fn list(connection: &Connection, name: &str, salvage: Option<&Salvage>) -> Result {
     let found = find(connection, name, salvage).await?;
     if found.is_empty() {
-        note(&format!("Nothing was saved of the workspace {name}: nothing was changed without being committed."));
+        note(&format!(
+            "Nothing was saved of the workspace {name}: nothing was changed without being committed."
+        ));
         return Ok(());
     }
     let now = Timestamp::now();
@@ -56,10 +58,14 @@ pub(super) async fn copy_out(
     let found = find(connection, name, salvage).await?;
     let count = found.len();
     let one = number.checked_sub(1).and_then(|number| found.into_iter().nth(number)).ok_or_else(|| {
-        Failure::new(Kind::NotFound, format!("there is no save {number} of the workspace {name}, which has {count}"))
-            .hint(format!("`gcluster undelete workspace {name} --saves` lists them"))
+        Failure::new(
+            Kind::NotFound,
+            format!("there is no save {number} of the workspace {name}, which has {count}"),
+        )
+        .hint(format!("`gcluster undelete workspace {name} --saves` lists them"))
     })?;
-    let to = std::path::absolute(to).map_err(|error| Failure::failed(format!("{}: {error}", to.display())))?;
+    let to =
+        std::path::absolute(to).map_err(|error| Failure::failed(format!("{}: {error}", to.display())))?;
     if std::fs::symlink_metadata(&to).is_ok() {
         return Err(Failure::new(Kind::Conflict, format!("{} is there already", to.display()))
             .hint("name a folder that is not there yet"));
@@ -96,8 +102,11 @@ async fn find(connection: &Connection, name: &str, salvage: Option<&Salvage>) ->
             }
         }
     } else {
-        return Err(Failure::new(Kind::NotFound, format!("there is no workspace {name}, and nothing is kept of one"))
-            .hint("`gcluster undelete` lists what can be brought back"));
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("there is no workspace {name}, and nothing is kept of one"),
+        )
+        .hint("`gcluster undelete` lists what can be brought back"));
     }
     found.sort_by_key(|one| std::cmp::Reverse(one.save.at));
     Ok(found)

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use gcluster_git::sync::{self, Pulled, Pushed, Standing};
 use gcluster_git::{Hub, Source};
 use gcluster_types::Repository;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Globals;
 use super::apply::Applied;
 use super::objects;
-use super::output::{note, print};
+use super::output::{note, print, structured};
 use crate::client::{Connection, JSON, escape};
 use crate::exit::{Failure, Result};
 use crate::render::{fields, visible};
@@ -42,6 +42,9 @@ struct NamesArgs {
     /// Repositories [default: all of the namespace]
     #[arg(value_name = "REPOSITORY")]
     names: Vec<String>,
+    /// Print as json or yaml
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
+    output: Option<Form>,
 }
 
 #[derive(Args, Debug)]
@@ -52,6 +55,54 @@ struct PushArgs {
     /// The branches of tickets, too
     #[arg(long)]
     branches: bool,
+    /// Print as json or yaml
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
+    output: Option<Form>,
+}
+
+/// A form for programs.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// What was found or done: for people as it comes, for programs as one list at the end.
+struct Answer {
+    form: Option<Form>,
+    items: Vec<Value>,
+    problems: Vec<String>,
+}
+
+impl Answer {
+    fn new(form: Option<Form>, problems: Vec<String>) -> Answer {
+        let items = problems.iter().map(|problem| json!({ "error": problem })).collect();
+        Answer { form, items, problems }
+    }
+
+    fn done(&mut self, item: Value, text: &str) -> Result {
+        self.items.push(item);
+        if self.form.is_none() { print(text) } else { Ok(()) }
+    }
+
+    fn failed(&mut self, mut item: Value, problem: String) {
+        item["error"] = json!(problem);
+        self.items.push(item);
+        self.problems.push(problem);
+    }
+
+    /// Prints the list, and fails when something did.
+    fn end(self, what: &str) -> Result {
+        let list = Value::Array(self.items);
+        match self.form {
+            None => {}
+            Some(Form::Json) => print(&structured::json(&list)?)?,
+            Some(Form::Yaml) => print(&structured::yaml(&list)?)?,
+        }
+        ended(self.problems, what)
+    }
 }
 
 /// A repository with its hub on this machine.
@@ -66,29 +117,35 @@ struct Synced {
 pub(crate) async fn run(globals: &Globals, args: SyncArgs) -> Result {
     let connection = globals.connect().await?;
     match args.verb {
-        Verb::Status(args) => status(&connection, &args.names).await,
-        Verb::Pull(args) => pull(&connection, &args.names).await,
-        Verb::Push(args) => push(&connection, &args.names, args.branches).await,
+        Verb::Status(args) => status(&connection, &args.names, args.output).await,
+        Verb::Pull(args) => pull(&connection, &args.names, args.output).await,
+        Verb::Push(args) => push(&connection, &args).await,
     }
 }
 
-async fn status(connection: &Connection, names: &[String]) -> Result {
-    let repositories = repositories(connection, names).await?;
+async fn status(connection: &Connection, names: &[String], form: Option<Form>) -> Result {
+    let (repositories, problems) = repositories(connection, names).await?;
+    let mut answer = Answer::new(form, problems);
     let tickets = tickets(connection).await?;
     let mut bases = vec![["REPOSITORY", "BASE", "HUB", "CHECKOUT", "STATE"].map(str::to_owned).to_vec()];
     let mut branches =
         vec![["REPOSITORY", "BRANCH", "TICKET", "COMMITS", "CHECKOUT"].map(str::to_owned).to_vec()];
     let mut hints = Vec::new();
-    let mut problems = Vec::new();
     for repository in &repositories {
+        let mut item = json!({"repository": repository.name, "base": repository.base});
         let standing = match sync::standing(&repository.hub, &repository.source, &repository.base).await {
             Ok(standing) => standing,
             Err(error) => {
-                problems.push(format!("{}: {error}", repository.name));
+                answer.failed(item, format!("{}: {error}", repository.name));
                 continue;
             }
         };
         let (state, hint) = state(repository, &standing);
+        item["hub"] = json!(standing.hub);
+        item["checkout"] = json!(standing.host);
+        item["ahead"] = json!(standing.apart.map(|(ahead, _)| ahead));
+        item["behind"] = json!(standing.apart.map(|(_, behind)| behind));
+        let mut others = Vec::new();
         hints.extend(hint);
         bases.push(vec![
             repository.name.clone(),
@@ -100,6 +157,10 @@ async fn status(connection: &Connection, names: &[String]) -> Result {
         let there = sync::branches(&repository.source).await.map_err(told)?;
         for (branch, commit) in repository.hub.branches(&repository.base).await.map_err(told)? {
             let commits = repository.hub.apart(&commit, &standing.hub).await.map_err(told)?;
+            let ticket = tickets.get(&branch);
+            let ahead = commits.map(|(ahead, _)| ahead);
+            others.push(json!({"branch": branch, "ticket": ticket, "commit": commit, "ahead": ahead,
+                "checkout": there.get(&branch)}));
             let in_checkout = match there.get(&branch) {
                 Some(other) if *other == commit => "the same",
                 Some(_) => "another commit",
@@ -108,11 +169,16 @@ async fn status(connection: &Connection, names: &[String]) -> Result {
             branches.push(vec![
                 repository.name.clone(),
                 visible(&branch).into_owned(),
-                tickets.get(&branch).cloned().unwrap_or_else(|| "-".to_owned()),
-                commits.map_or_else(|| "?".to_owned(), |(ahead, _)| ahead.to_string()),
+                ticket.cloned().unwrap_or_else(|| "-".to_owned()),
+                ahead.map_or_else(|| "?".to_owned(), |ahead| ahead.to_string()),
                 in_checkout.to_owned(),
             ]);
         }
+        item["branches"] = json!(others);
+        answer.done(item, "")?;
+    }
+    if form.is_some() {
+        return answer.end("cannot be compared");
     }
     if bases.len() > 1 {
         print(&fields::align(&bases, &mut Vec::new()))?;
@@ -123,7 +189,7 @@ async fn status(connection: &Connection, names: &[String]) -> Result {
     if !hints.is_empty() {
         print(&format!("\n{}\n", hints.join("\n")))?;
     }
-    ended(problems, "cannot be compared")
+    answer.end("cannot be compared")
 }
 
 /// How hub and checkout stand to each other in a few words, and what to do about it.
@@ -147,66 +213,98 @@ fn state(repository: &Synced, standing: &Standing) -> (String, Option<String>) {
     }
 }
 
-async fn pull(connection: &Connection, names: &[String]) -> Result {
+async fn pull(connection: &Connection, names: &[String], form: Option<Form>) -> Result {
     if std::env::var_os("GCLUSTER_WORKSPACE").is_some_and(|workspace| !workspace.is_empty()) {
         return Err(Failure::failed("the base branch of a hub is not moved from a workspace")
             .hint("commit on the branch of the workspace; the rest is done for you"));
     }
-    let mut problems = Vec::new();
-    for repository in repositories(connection, names).await? {
+    let (repositories, problems) = repositories(connection, names).await?;
+    let mut answer = Answer::new(form, problems);
+    for repository in repositories {
         let (name, base) = (&repository.name, &repository.base);
+        let item = |result: &str| json!({"repository": name, "branch": base, "result": result});
         match sync::pull(&repository.hub, &repository.source, base).await {
-            Ok(Pulled::UpToDate) => print(&format!("{name}: {base} of the hub is up to date\n"))?,
-            Ok(Pulled::NothingNew(ahead)) => print(&format!(
-                "{name}: nothing to pull; the hub has {} that the checkout lacks (gcluster sync push {name})\n",
-                commits(ahead)
-            ))?,
-            Ok(Pulled::Moved { commits: n, to }) => {
-                print(&format!("{name}: {} pulled, {base} of the hub is at {}\n", commits(n), short(&to)))?;
+            Ok(Pulled::UpToDate) => {
+                answer.done(item("UpToDate"), &format!("{name}: {base} of the hub is up to date\n"))?;
             }
-            Ok(Pulled::Diverged(standing)) => problems.push(diverged(&repository, standing.apart)),
-            Err(error) => problems.push(format!("{name}: {error}")),
+            Ok(Pulled::NothingNew(ahead)) => {
+                let text = format!(
+                    "{name}: nothing to pull; the hub has {} that the checkout lacks (gcluster sync push {name})\n",
+                    commits(ahead)
+                );
+                let mut item = item("NothingNew");
+                item["ahead"] = json!(ahead);
+                answer.done(item, &text)?;
+            }
+            Ok(Pulled::Moved { commits: n, to }) => {
+                let text = format!("{name}: {} pulled, {base} of the hub is at {}\n", commits(n), short(&to));
+                let mut item = item("Moved");
+                (item["commits"], item["commit"]) = (json!(n), json!(to));
+                answer.done(item, &text)?;
+            }
+            Ok(Pulled::Diverged(standing)) => {
+                answer.failed(item("Diverged"), diverged(&repository, standing.apart));
+            }
+            Err(error) => answer.failed(item("Failed"), format!("{name}: {error}")),
         }
     }
-    ended(problems, "was not pulled")
+    answer.end("was not pulled")
 }
 
-async fn push(connection: &Connection, names: &[String], with_branches: bool) -> Result {
-    let mut problems = Vec::new();
-    for repository in repositories(connection, names).await? {
+async fn push(connection: &Connection, args: &PushArgs) -> Result {
+    let (repositories, problems) = repositories(connection, &args.names).await?;
+    let mut answer = Answer::new(args.output, problems);
+    for repository in repositories {
         let mut branches = vec![repository.base.clone()];
-        if with_branches {
+        if args.branches {
             let others = repository.hub.branches(&repository.base).await.map_err(told)?;
             branches.extend(others.into_iter().map(|(branch, _)| branch));
         }
         for branch in branches {
-            let name = &repository.name;
-            let shown = visible(&branch);
-            match sync::push(&repository.hub, &repository.source, &branch).await {
-                Ok(Pushed::UpToDate) => print(&format!("{name}: {shown} has nothing new\n"))?,
-                Ok(Pushed::Created) => print(&format!("{name}: {shown} is in the checkout now\n"))?,
-                Ok(Pushed::Moved { commits: n, checkout }) => {
-                    let what = n.map_or_else(|| "pushed".to_owned(), |n| format!("{} pushed", commits(n)));
-                    let files = checkout
-                        .map(|checkout| format!(", with the files in {}", checkout.display()))
-                        .unwrap_or_default();
-                    print(&format!("{name}: {shown}: {what}{files}\n"))?;
-                }
-                Ok(Pushed::Dirty(checkout)) => problems.push(format!(
-                    "{name}: {shown} is checked out in {} with changes that are not committed: commit or stash them and \
-                     push again",
-                    checkout.display()
-                )),
-                Ok(Pushed::Diverged) if branch == repository.base => problems.push(diverged(&repository, None)),
-                Ok(Pushed::Diverged) => problems.push(format!(
-                    "{name}: {shown} of the checkout has commits of its own: rename it there (git branch -m {shown} OTHER) \
-                     and push again"
-                )),
-                Err(error) => problems.push(format!("{name}: {shown}: {error}")),
-            }
+            push_one(&repository, &branch, &mut answer).await?;
         }
     }
-    ended(problems, "was not pushed")
+    answer.end("was not pushed")
+}
+
+async fn push_one(repository: &Synced, branch: &str, answer: &mut Answer) -> Result {
+    let (name, shown) = (&repository.name, visible(branch));
+    let item = |result: &str| json!({"repository": name, "branch": branch, "result": result});
+    match sync::push(&repository.hub, &repository.source, branch).await {
+        Ok(Pushed::UpToDate) => answer.done(item("UpToDate"), &format!("{name}: {shown} has nothing new\n"))?,
+        Ok(Pushed::Created) => {
+            answer.done(item("Created"), &format!("{name}: {shown} is in the checkout now\n"))?;
+        }
+        Ok(Pushed::Moved { commits: n, checkout }) => {
+            let what = n.map_or_else(|| "pushed".to_owned(), |n| format!("{} pushed", commits(n)));
+            let mut item = item("Moved");
+            (item["commits"], item["folder"]) = (json!(n), json!(checkout));
+            let files = checkout
+                .map(|checkout| format!(", with the files in {}", checkout.display()))
+                .unwrap_or_default();
+            answer.done(item, &format!("{name}: {shown}: {what}{files}\n"))?;
+        }
+        Ok(Pushed::Dirty(checkout)) => answer.failed(
+            item("Dirty"),
+            format!(
+                "{name}: {shown} is checked out in {} with changes that are not committed: commit or stash them and \
+                 push again",
+                checkout.display()
+            ),
+        ),
+        Ok(Pushed::Diverged) if branch == repository.base => {
+            answer.failed(item("Diverged"), diverged(repository, None));
+        }
+        Ok(Pushed::Diverged) => answer.failed(
+            item("Diverged"),
+            format!(
+                "{name}: {shown} of the checkout has commits of its own: rename it there (git branch -m {shown} OTHER) \
+                 and push again"
+            ),
+        ),
+        Err(error) => answer.failed(item("Failed"), format!("{name}: {shown}: {error}")),
+    }
+    Ok(())
 }
 
 fn diverged(repository: &Synced, apart: Option<(i64, i64)>) -> String {
@@ -238,8 +336,9 @@ fn ended(problems: Vec<String>, what: &str) -> Result {
     }
 }
 
-/// The named repositories, or all; with a hub that can be reached from here.
-async fn repositories(connection: &Connection, names: &[String]) -> Result<Vec<Synced>> {
+/// The named repositories, or all; with a hub that can be reached from here. And why others have none: they do not keep
+/// the rest from being seen to.
+async fn repositories(connection: &Connection, names: &[String]) -> Result<(Vec<Synced>, Vec<String>)> {
     let collection =
         format!("/apis/gcluster.dev/v1alpha1/namespaces/{}/repositories", escape(&connection.namespace));
     let mut found = Vec::new();
@@ -259,7 +358,15 @@ async fn repositories(connection: &Connection, names: &[String]) -> Result<Vec<S
             repository.map_err(|failure| failure.hint("`gcluster get repositories` lists what there is"))?,
         );
     }
-    found.into_iter().map(|object| synced(&object)).collect()
+    let (mut repositories, mut problems) = (Vec::new(), Vec::new());
+    for object in found {
+        match synced(&object) {
+            Ok(repository) => repositories.push(repository),
+            Err(failure) if names.len() == 1 => return Err(failure),
+            Err(failure) => problems.push(failure.message),
+        }
+    }
+    Ok((repositories, problems))
 }
 
 /// What is needed of a Repository object.

@@ -1,5 +1,6 @@
 //! `gcluster undelete`: workspaces and tickets that are gone, made again from what was kept of them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::Globals;
 use super::objects::{self, parse_timeout, poll};
 use super::output::{note, print};
+use super::saves;
 use crate::client::{Connection, JSON, MERGE, escape, query};
 use crate::exit::{Failure, Kind, Result};
 use crate::render::{fields, visible};
@@ -30,6 +32,15 @@ pub(crate) struct UndeleteArgs {
     /// Put the workspace on a branch of another name, where the old one has gone on
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
+    /// List what was saved of a workspace's files while they were worked on, also of one that is there
+    #[arg(long, conflicts_with = "branch")]
+    saves: bool,
+    /// Put the files of one of those into a new folder; nothing else changes
+    #[arg(long, value_name = "NUMBER", requires = "to", conflicts_with_all = ["branch", "saves"])]
+    save: Option<usize>,
+    /// The new folder
+    #[arg(long, value_name = "FOLDER", requires = "save")]
+    to: Option<PathBuf>,
     /// Longest time to wait until the workspace is ready
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_timeout)]
     timeout: Duration,
@@ -60,8 +71,23 @@ pub(crate) async fn run(globals: &Globals, args: UndeleteArgs) -> Result {
     let connection = globals.connect().await?;
     let all = salvages(&connection).await?;
     let (Some(kind), Some(name)) = (args.kind, args.name.as_deref()) else {
+        if args.saves || args.save.is_some() {
+            return Err(Failure::usage("name a workspace: gcluster undelete workspace NAME --saves"));
+        }
         return list(&all, args.kind);
     };
+    if args.saves || args.save.is_some() {
+        if kind != What::Workspace {
+            return Err(Failure::usage(
+                "only files of workspaces are saved: gcluster undelete workspace NAME --saves",
+            ));
+        }
+        let salvage = find(&all, kind, name).ok();
+        return match (args.save, &args.to) {
+            (Some(number), Some(to)) => saves::copy_out(&connection, name, salvage, number, to).await,
+            _ => saves::list(&connection, name, salvage).await,
+        };
+    }
     let salvage = find(&all, kind, name)?;
     match kind {
         What::Workspace => {
@@ -146,7 +172,9 @@ async fn restore_workspace(
             None => Ok(Some(())),
             Some(there) if there.metadata.deletion_timestamp.is_some() => Ok(None),
             Some(_) => Err(Failure::new(Kind::Conflict, format!("there is a workspace {name} already"))
-                .hint(format!("`gcluster delete workspace {name}` keeps what is in it and makes room"))),
+                .hint(format!(
+                    "`gcluster delete workspace {name}` keeps what is in it and makes room; `--saves` lists earlier states of its files"
+                ))),
         }
     })
     .await?;
@@ -256,13 +284,17 @@ fn status(salvaged: &Ticket) -> Value {
     value
 }
 
-fn path(connection: &Connection, plural: &str, name: &str) -> String {
+pub(super) fn path(connection: &Connection, plural: &str, name: &str) -> String {
     let namespace = escape(&connection.namespace);
     let collection = format!("/apis/gcluster.dev/v1alpha1/namespaces/{namespace}/{plural}");
     if name.is_empty() { collection } else { format!("{collection}/{}", escape(name)) }
 }
 
-async fn get<K: DeserializeOwned>(connection: &Connection, plural: &str, name: &str) -> Result<Option<K>> {
+pub(super) async fn get<K: DeserializeOwned>(
+    connection: &Connection,
+    plural: &str,
+    name: &str,
+) -> Result<Option<K>> {
     match connection.get(&path(connection, plural, name), JSON).await {
         Ok(object) => serde_json::from_value(object)
             .map(Some)

@@ -44,6 +44,7 @@ pub(crate) async fn describe(connection: &Connection, object: &Value) -> Result<
         (GROUP, "Message") => render::message::describe(&typed::<Message>(object)?, &events, now),
         (GROUP, "Review") => render::review::describe(&typed(object)?, &events, now),
         (GROUP, "Check") => render::check::describe(&typed(object)?, &events, now),
+        (GROUP, "Workspace") => render::workspace::describe(&typed(object)?, &events, now),
         (GROUP, "Merge") => render::merge::describe(&typed(object)?, &events, now),
         _ => render::revision::describe_any(object, &events, now),
     })

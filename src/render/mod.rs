@@ -21,6 +21,7 @@ pub mod revision;
 pub mod rollout;
 pub mod ticket;
 pub mod transcript;
+pub mod workspace;
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Workspaces in words: what is in one, why it is there, how to go there and how to get it back.
 
 use gcluster_types::Workspace;
-use gcluster_types::kinds::workspace::{Checkout, WorkspacePhase};
+use gcluster_types::kinds::workspace::Checkout;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -44,13 +44,14 @@ pub fn describe(workspace: &Workspace, events: &[Value], now: Timestamp) -> Stri
     fields.maybe("Folder", status.path.clone());
     fields.maybe("Go there", status.path.as_deref().map(|path| format!("cd {}", quoted(path))));
     fields.maybe("Looked at", status.observed_at.as_ref().map(|at| moment(at.0)));
-    fields.add("Get it back", get_it_back(name, &status.phase));
+    fields.maybe("Get it back", status.ready_at.as_ref().map(|_| get_it_back(name)));
     if !status.environment.is_empty() {
         fields.map("Environment", status.environment.iter());
     }
     let mut out = fields.render(0);
     if !status.repositories.is_empty() {
-        let heads = ["REPOSITORY", "BASE", "COMMIT", "AHEAD", "BEHIND", "CHANGES", "DIRTY", "SAVED", "MERGED"];
+        let heads =
+            ["REPOSITORY", "BASE", "COMMIT", "AHEAD", "BEHIND", "CHANGES", "DIRTY", "SAVED", "MERGED"];
         let rows = status.repositories.iter().map(|one| row(one, now));
         out += &format!("Repositories:\n{}", table(&heads, rows.collect(), 2));
     }
@@ -99,12 +100,11 @@ fn row(one: &Checkout, now: Timestamp) -> Vec<String> {
     cells.iter().map(|cell| visible(cell).replace('\n', " ")).collect()
 }
 
-fn get_it_back(name: &str, phase: &WorkspacePhase) -> String {
-    let saves = format!("gcluster undelete workspace {name} --saves   # earlier states of its files");
-    match phase {
-        WorkspacePhase::Pending | WorkspacePhase::Preparing => saves,
-        _ => format!("gcluster undelete workspace {name}   # when it is gone\n{saves}"),
-    }
+fn get_it_back(name: &str) -> String {
+    format!(
+        "gcluster undelete workspace {name}   # when it is gone\n\
+         gcluster undelete workspace {name} --saves   # earlier states of its files"
+    )
 }
 
 /// A path as a shell takes it.

@@ -89,6 +89,15 @@ pub struct WorkspaceRepository {
     pub start: Option<String>,
 }
 
+impl Workspace {
+    /// Name of the Salvage that it leaves when it goes: one for each workspace that ever was.
+    pub fn salvage_name(&self) -> String {
+        let uid: String = self.metadata.uid.iter().flat_map(|uid| uid.chars()).take(8).collect();
+        let name: String = self.metadata.name.iter().flat_map(|name| name.chars()).take(200).collect();
+        format!("{}-{}", name.trim_end_matches(['-', '.']), uid.trim_end_matches('-'))
+    }
+}
+
 /// What was observed of a workspace. Written by the workspace controller alone.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
