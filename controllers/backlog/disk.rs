@@ -31,6 +31,8 @@ pub(super) struct Listing {
     pub(super) aside: Vec<String>,
     /// Files that there is a note about.
     pub(super) noted: Vec<String>,
+    /// What has the name of a ticket and cannot be one, and why.
+    pub(super) strange: Vec<(String, &'static str)>,
 }
 
 /// A backlog folder. Clones are the same one.
@@ -108,7 +110,16 @@ impl Folder for Disk {
         let mut listing = Listing::default();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let name = match entry.file_name().into_string() {
+                Ok(name) => name,
+                Err(name) => {
+                    let name = name.to_string_lossy().into_owned();
+                    if names::sort(&name) != names::Sort::Ignored {
+                        listing.strange.push((name, "its name is not UTF-8: rename it"));
+                    }
+                    continue;
+                }
+            };
             if let Some(name) = names::put_aside(&name) {
                 listing.aside.push(name.to_owned());
                 continue;
@@ -116,8 +127,20 @@ impl Folder for Disk {
             if let Some(name) = names::noted(&name) {
                 listing.noted.push(name.to_owned());
             }
-            // Also through links; what is gone by now, and what is no file, is nothing to us.
-            let Some(meta) = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file) else { continue };
+            // Also through links.
+            let meta = match fs::metadata(entry.path()) {
+                Ok(meta) if meta.is_file() => meta,
+                Ok(_) if names::sort(&name) == names::Sort::Tickets => {
+                    listing.strange.push((name, "it is no file"));
+                    continue;
+                }
+                Err(_) if names::sort(&name) == names::Sort::Tickets && entry.path().is_symlink() => {
+                    listing.strange.push((name, "it is a link that leads nowhere"));
+                    continue;
+                }
+                // Gone by now, or nothing to us.
+                Ok(_) | Err(_) => continue,
+            };
             if names::sort(&name) != names::Sort::Ignored {
                 let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
                 listing.files.push((name, Stamp { inode: meta.ino(), size: meta.size(), modified }));
@@ -171,10 +194,8 @@ impl Folder for Disk {
 
     fn remove_note(&self, name: &str) -> io::Result<()> {
         let path = self.at(&names::note(name));
-        let text = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            text => text?,
-        };
+        // What cannot be read is none of ours.
+        let Ok(text) = fs::read(&path) else { return Ok(()) };
         let text = String::from_utf8_lossy(&text);
         match text.lines().next().is_some_and(|line| line.contains(NOT_TAKEN)) {
             true => fs::remove_file(path),
@@ -250,6 +271,30 @@ mod tests {
         let mut names: Vec<&str> = listing.files.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         assert_eq!((names, listing.noted), (vec!["a.yaml", "b.txt"], vec!["a.yaml".to_owned()]));
+    }
+
+    #[test]
+    fn what_has_the_name_of_a_ticket_and_is_none_is_told() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let (dir, disk) = held();
+        fs::create_dir(dir.path().join("e.yaml")).unwrap();
+        fs::create_dir(dir.path().join("notes")).unwrap();
+        fs::create_dir(dir.path().join("a.yaml.error.txt")).unwrap();
+        std::os::unix::fs::symlink("gone", dir.path().join("f.yaml")).unwrap();
+        std::os::unix::fs::symlink("f.yaml", dir.path().join("g.yaml")).unwrap();
+        let odd = std::ffi::OsStr::from_bytes(b"caf\xe9.yaml");
+        fs::write(dir.path().join(odd), "title: x\n").unwrap();
+        let mut strange = disk.list().unwrap().strange;
+        strange.sort_unstable();
+        let nowhere = "it is a link that leads nowhere";
+        let expected = [
+            ("caf\u{fffd}.yaml".to_owned(), "its name is not UTF-8: rename it"),
+            ("e.yaml".to_owned(), "it is no file"),
+            ("f.yaml".to_owned(), nowhere),
+            ("g.yaml".to_owned(), nowhere),
+        ];
+        assert_eq!(strange, expected);
+        disk.remove_note("a.yaml").unwrap();
     }
 
     #[test]

@@ -110,7 +110,11 @@ impl Follower {
         for (name, taken) in all {
             match taken {
                 Taken::Gone | Taken::Later | Taken::Refused(None) => {}
-                Taken::Refused(Some(news)) => self.refused(path, &name, &news).await,
+                Taken::Refused(Some(news)) => {
+                    let news = format!("{news}; all of it is in {name}.error.txt beside it");
+                    self.refused(path, &name, &news).await;
+                }
+                Taken::Strange(news) => self.refused(path, &name, &news).await,
                 Taken::Done(tickets) => {
                     for (ticket, decision) in tickets {
                         self.taken(&name, &ticket, &decision).await;
@@ -136,10 +140,7 @@ impl Follower {
     }
 
     async fn refused(&self, folder: &Path, file: &str, problem: &str) {
-        let note = format!(
-            "{} was not taken: {problem}; all of it is in {file}.error.txt beside it",
-            folder.join(file).display()
-        );
+        let note = format!("{} was not taken: {problem}", folder.join(file).display());
         // Events with the same action are counted as one, with the text of the first.
         let action = format!("Refuse {}", shortened(&format!("{file} {problem}"), 100));
         self.events.warning(&*self.repository, "BacklogFileRefused", &action, note).await;

@@ -5,6 +5,7 @@
 //!   └──────┴─ refused: note beside it          └─ refused: put back, note
 //! ```
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(super) struct Intake<F> {
     target: Target,
     /// The tickets that are there, asked for when they are needed.
     there: Option<There>,
+    /// What is not as it should be and has no note, so that each is told once.
+    told: BTreeSet<(String, String)>,
 }
 
 /// What came of a file.
@@ -58,6 +61,8 @@ pub(super) enum Taken {
     Later,
     /// It stays, with a note beside it. The problem in short when the note is new.
     Refused(Option<String>),
+    /// It stays, without a note, and why.
+    Strange(String),
     /// Its tickets are there, and what was done with each.
     Done(Vec<(Ticket, Decision)>),
 }
@@ -75,7 +80,7 @@ pub(super) enum Broken {
 
 impl<F: Folder> Intake<F> {
     pub(super) fn new(folder: F, api: Api<Ticket>, target: Target) -> Self {
-        Self { folder, api, target, there: None }
+        Self { folder, api, target, there: None, told: BTreeSet::new() }
     }
 
     /// Looks at the folder once and takes what is whole: `all` is what came of which file. Answers when to look again.
@@ -95,6 +100,15 @@ impl<F: Folder> Intake<F> {
         {
             self.on(name, |folder, name| folder.remove_note(name)).await?;
         }
+        self.told.retain(|(name, why)| {
+            listing.strange.iter().any(|(other, told)| other == name && told == why)
+                || listing.files.iter().any(|(other, _)| other == name)
+        });
+        for (name, why) in listing.strange {
+            if self.told.insert((name.clone(), why.to_owned())) {
+                all.push((name, Taken::Strange(why.to_owned())));
+            }
+        }
         let settled = looks.settle(&listing.files, now);
         let mut again = settled.again.unwrap_or(now + AGAIN);
         if !listing.aside.is_empty() {
@@ -104,7 +118,7 @@ impl<F: Folder> Intake<F> {
             let taken = self.take(&name).await?;
             let pause = match taken {
                 Taken::Later => Some(SOON),
-                Taken::Refused(_) => Some(AGAIN),
+                Taken::Refused(_) | Taken::Strange(_) => Some(AGAIN),
                 Taken::Gone | Taken::Done(_) => None,
             };
             if let Some(pause) = pause {
@@ -121,10 +135,8 @@ impl<F: Folder> Intake<F> {
         let bytes = match self.on(name, |folder, name| folder.read(name)).await {
             Ok(None) => return Ok(Taken::Gone),
             Ok(Some(bytes)) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return self.refuse(name, vec!["it cannot be read: permission denied".into()]).await;
-            }
-            Err(error) => return Err(error.into()),
+            // One file that cannot be read keeps no other back.
+            Err(error) => return self.refuse(name, vec![format!("it cannot be read: {error}")]).await,
         };
         let tickets = match tickets(name, &bytes, &self.target) {
             Ok(tickets) => tickets,
@@ -144,8 +156,14 @@ impl<F: Folder> Intake<F> {
         if !refusals.is_empty() {
             return self.refuse(name, refusals).await;
         }
-        if !self.on(name, |folder, name| folder.put_aside(name)).await? {
-            return Ok(Taken::Gone);
+        match self.on(name, |folder, name| folder.put_aside(name)).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Taken::Gone),
+            // As in a folder where everybody may write, and only the owner of a file may move it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return self.refuse(name, vec![format!("it cannot be moved: {error}")]).await;
+            }
+            Err(error) => return Err(error.into()),
         }
         // Somebody may have saved another file under the name since it was read.
         if self.on(name, |folder, name| folder.read_aside(name)).await?.as_ref() != Some(&bytes) {
@@ -189,11 +207,21 @@ impl<F: Folder> Intake<F> {
     /// Writes the note about a file.
     async fn refuse(&mut self, name: &str, problems: Vec<String>) -> Result<Taken, Broken> {
         let text = note(name, &problems);
-        let is_new = self.on(name, move |folder, name| folder.note(name, &text)).await?;
+        let noted = self.on(name, move |folder, name| folder.note(name, &text)).await;
         let more =
             if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() };
-        let first = problems.into_iter().next().unwrap_or_default();
-        Ok(Taken::Refused(is_new.then(|| format!("{first}{more}"))))
+        let told = format!("{}{more}", problems.into_iter().next().unwrap_or_default());
+        match noted {
+            Ok(is_new) => Ok(Taken::Refused(is_new.then_some(told))),
+            // Something else has the name of the note.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::PermissionDenied) =>
+            {
+                let is_new = self.told.insert((name.to_owned(), told.clone()));
+                Ok(if is_new { Taken::Strange(told) } else { Taken::Refused(None) })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn write(&mut self, ticket: &Ticket, decision: &Decision) -> Result<Ticket, Error> {

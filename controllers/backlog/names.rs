@@ -39,8 +39,10 @@ pub(super) fn sort(name: &str) -> Sort {
         ".orig",
         ".rej",
     ]);
-    // Vim writes a file of this name to see whether it can.
-    if is_hidden || is_partial || lower == "4913" || lower.starts_with("readme") {
+    // Vim writes the first to see whether it can; file managers leave the others.
+    let is_known = ["4913", "thumbs.db", "desktop.ini"].contains(&lower.as_str());
+    let is_synced = lower.starts_with("~syncthing~") || lower.contains("___jb_");
+    if is_hidden || is_partial || is_known || is_synced || lower.starts_with("readme") {
         return Sort::Ignored;
     }
     match extension(&lower) {
@@ -102,6 +104,9 @@ mod tests {
             "4913",
             "a.yaml.tmp",
             "a.yaml.part",
+            "a.yaml___jb_tmp___",
+            "~syncthing~a.yaml.tmp",
+            "Thumbs.db",
             "README.md",
         ] {
             assert_eq!(sort(name), Sort::Ignored, "{name}");

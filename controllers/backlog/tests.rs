@@ -362,3 +362,48 @@ async fn what_an_api_refuses_stays_with_its_words() {
     assert_eq!(told("b.yaml"), "b.yaml:1: this is not UTF-8");
     assert!(api.all("tickets").is_empty());
 }
+
+#[tokio::test]
+async fn what_cannot_be_taken_keeps_nothing_else_back_and_is_told_once() {
+    let (api, dir) = (FakeApi::new(), tempfile::tempdir().unwrap());
+    let at = |name: &str| dir.path().join(name);
+    let disk = super::disk::Disk::hold(dir.path()).unwrap();
+    for n in 0..200 {
+        std::fs::write(at(&format!("t-{n}.yaml")), format!("id: t-{n}\ntitle: x\n")).unwrap();
+    }
+    std::fs::create_dir(at("folder.yaml")).unwrap();
+    std::os::unix::fs::symlink("gone", at("link.yaml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("device.yaml")).unwrap();
+    // A note cannot be written about this one.
+    std::fs::write(at("wrong.yaml"), "colour: red\n").unwrap();
+    std::fs::create_dir(at("wrong.yaml.error.txt")).unwrap();
+    std::fs::write(at("outside"), "id: linked\ntitle: x\n").unwrap();
+    std::os::unix::fs::symlink(at("outside"), at("linked.yaml")).unwrap();
+    std::fs::write(at("huge.yaml"), vec![b'#'; super::disk::LARGEST + 1]).unwrap();
+
+    let target = Target { namespace: "default".into(), repository: "app".into(), pool: None };
+    let mut intake = Intake::new(disk, Api::<Ticket>::namespaced(api.client(), "default"), target);
+    let (mut looks, mut all) = (Looks::default(), Vec::new());
+    let start = Instant::now();
+    for pass in 0..4 {
+        intake.pass(&mut looks, start + Duration::from_secs(pass * 20), &mut all).await.unwrap();
+    }
+    assert_eq!(api.all("tickets").len(), 201);
+    assert_eq!(std::fs::read_dir(at("processed")).unwrap().count(), 202, "and the lock");
+    let mut told: Vec<String> = all
+        .iter()
+        .filter_map(|(name, taken)| match taken {
+            Taken::Refused(Some(why)) | Taken::Strange(why) => Some(format!("{name}: {why}")),
+            _ => None,
+        })
+        .collect();
+    told.sort_unstable();
+    insta::assert_snapshot!(told.join("\n"), @r"
+    device.yaml: it is no file
+    folder.yaml: it is no file
+    huge.yaml: it is larger than 1024 KiB
+    link.yaml: it is a link that leads nowhere
+    outside: the name of a ticket ends in .yaml, .yml, .json or .md
+    wrong.yaml: wrong.yaml:1:1: colour: there is no such field; a ticket has id, title, description, priority, locks, dependencies, estimate_min, tags, pool, state (and 1 more)
+    ");
+}
