@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use gcluster_types::{Repository, Ticket, labels};
 use kube::{Api, ResourceExt as _};
 use tokio::time::Instant;
@@ -23,6 +24,9 @@ const DEFAULT: &str = ".gcluster/backlog";
 const SCAN: Duration = Duration::from_secs(2);
 /// What happens in one breath is looked at once.
 const BREATH: Duration = Duration::from_millis(15);
+/// Most Events that are written at once.
+const AT_ONCE: usize = 64;
+
 /// Follows the folder of a repository until it is dropped.
 pub(super) async fn follow(ctx: Context, repository: Arc<Repository>) {
     let events = Events::new(ctx.client.clone(), labels::MANAGER_BACKLOG);
@@ -107,22 +111,28 @@ impl Follower {
     ) -> Result<Instant, Broken> {
         let mut all = Vec::new();
         let done = intake.pass(looks, Instant::now(), &mut all).await;
-        for (name, taken) in all {
-            match taken {
-                Taken::Gone | Taken::Later | Taken::Refused(None) => {}
-                Taken::Refused(Some(news)) => {
-                    let news = format!("{news}; all of it is in {name}.error.txt beside it");
-                    self.refused(path, &name, &news).await;
-                }
-                Taken::Strange(news) => self.refused(path, &name, &news).await,
-                Taken::Done(tickets) => {
-                    for (ticket, decision) in tickets {
-                        self.taken(&name, &ticket, &decision).await;
-                    }
+        // Side by side, so that a thousand files are told in a few writes and the next file does not wait for them.
+        let tell = futures::stream::iter(all).for_each_concurrent(AT_ONCE, |(name, taken)| async move {
+            self.tell(path, &name, taken).await;
+        });
+        tell.await;
+        done
+    }
+
+    async fn tell(&self, path: &Path, name: &str, taken: Taken) {
+        match taken {
+            Taken::Gone | Taken::Later | Taken::Refused(None) => {}
+            Taken::Refused(Some(news)) => {
+                let news = format!("{news}; all of it is in {name}.error.txt beside it");
+                self.refused(path, name, &news).await;
+            }
+            Taken::Strange(news) => self.refused(path, name, &news).await,
+            Taken::Done(tickets) => {
+                for (ticket, decision) in tickets {
+                    self.taken(name, &ticket, &decision).await;
                 }
             }
         }
-        done
     }
 
     async fn taken(&self, file: &str, ticket: &Ticket, decision: &Decision) {

@@ -80,35 +80,53 @@ pub(crate) async fn run(globals: &Globals, args: UpArgs) -> Result {
     print(&apply::summary(&applied, false))?;
     super::sync::refuse_stale(&applied, args.force).await?;
     apply::wait_ready(&connection, &applied, READY).await?;
-    show_table(&connection).await?;
+    let is_team = is_team(&applied);
+    show_table(&connection, if is_team { "tickets" } else { "agents" }).await?;
     if args.detach {
-        return print(&format!("\n{}", advice(globals)));
+        return print(&format!("\n{}", advice(globals, is_team)));
     }
     if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
         return super::steer::after_up(globals, inputs.into_iter().next()).await;
+    }
+    if is_team {
+        return print(&format!("\n{}", advice(globals, is_team)));
     }
     print("\nFollowing the agents; Ctrl-C ends this, the master goes on.\n\n")?;
     tokio::select! {
         followed = follow(&connection, &applied) => followed,
         caught = tokio::signal::ctrl_c() => {
             caught.map_err(|error| Failure::failed(format!("cannot catch Ctrl-C: {error}")))?;
-            print(&format!("\n{}", advice(globals)))
+            print(&format!("\n{}", advice(globals, is_team)))
         }
     }
 }
 
+/// Whether the files are about workers and their tickets, and name no agent.
+fn is_team(applied: &[Applied]) -> bool {
+    let any = |kinds: &[&str]| applied.iter().any(|one| kinds.contains(&text(&one.object, "/kind")));
+    any(&["Repository", "WorkerPool", "Ticket"]) && !any(&["Agent"])
+}
+
 /// What to do next, with the options that this command was given.
-fn advice(globals: &Globals) -> String {
+fn advice(globals: &Globals, is_team: bool) -> String {
     let mut with = String::new();
     if let Some(dir) = &globals.data_dir {
         with = format!(" --data-dir {}", dir.display());
     }
-    let rows = [
-        ("get agents", "what they are doing"),
-        ("logs AGENT -f", "the conversation of one"),
-        ("stop AGENT", "stop one"),
-        ("down", "stop the master and all agents; the state is kept"),
-    ];
+    let rows = match is_team {
+        true => [
+            ("get tickets -w", "where each stands"),
+            ("steer", "all of it on one screen"),
+            ("ticket add TITLE", "one more"),
+            ("down", "stop the master and all agents; the state is kept"),
+        ],
+        false => [
+            ("get agents", "what they are doing"),
+            ("logs AGENT -f", "the conversation of one"),
+            ("stop AGENT", "stop one"),
+            ("down", "stop the master and all agents; the state is kept"),
+        ],
+    };
     let mut out = "The master goes on in the background.\n".to_owned();
     for (verb, what) in rows {
         out.push_str(&format!("  {:<28} {what}\n", format!("gcluster{with} {verb}")));
@@ -218,11 +236,14 @@ fn tail(log: &Path, lines: usize) -> Vec<String> {
     all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
-async fn show_table(connection: &Connection) -> Result {
-    let path = format!("/apis/gcluster.dev/v1alpha1/namespaces/{}/agents", escape(&connection.namespace));
+async fn show_table(connection: &Connection, kinds: &str) -> Result {
+    let path = format!("/apis/gcluster.dev/v1alpha1/namespaces/{}/{kinds}", escape(&connection.namespace));
     let mut table = connection.get(&path, TABLE).await?;
     sort_naturally(&mut table);
-    print(&format!("\n{}", Printer::new(Show::default()).render(&table)))
+    match Printer::new(Show::default()).render(&table) {
+        text if text.is_empty() => Ok(()),
+        text => print(&format!("\n{text}")),
+    }
 }
 
 /// Follows every applied agent at once, without end.

@@ -50,6 +50,7 @@ pub(super) async fn all(globals: &Globals) -> Vec<Finding> {
     if let Ok(directory) = globals.data_dir() {
         findings.extend([data_directory(&directory), disk(&directory)]);
     }
+    findings.push(git().await);
     findings.extend(backends().await);
     findings.push(kubectl().await);
     findings.push(processes());
@@ -130,6 +131,18 @@ fn data_directory(path: &Path) -> Finding {
         return Finding::warn("data", found, format!("chmod 700 {shown}"));
     }
     Finding::good("data", format!("{shown}, for its owner alone"))
+}
+
+/// Tickets need it: hubs, worktrees and merges are its work.
+async fn git() -> Finding {
+    match gcluster_git::version().await {
+        Ok(version) => Finding::good("git", version.to_string()),
+        Err(error) => Finding::bad(
+            "git",
+            error.to_string(),
+            "install a newer one: without it no ticket can be worked on",
+        ),
+    }
 }
 
 /// Space where the state is, or will be.
