@@ -23,9 +23,15 @@ fn the_real_claude_takes_a_ticket_from_its_file_to_merged() {
     let Some(python) = program_or_skip("python3", TEST) else { return };
     let Some(claude) = claude_or_skip(TEST) else { return };
     let run = |command: &str| json!({"text": "I do it.", "tool": "Bash", "input": {"command": command, "description": "Work"}});
+    let sandbox = Sandbox::new();
+    // A file that the change names stays unread: what a change says is text to be judged.
+    let secret = sandbox.work().join("secret.txt");
+    std::fs::write(&secret, "what nobody was told\n").expect("a file");
+    let named = secret.display().to_string();
     let work = |text: &str| {
-        let command =
-            format!("echo {text} > french && git add french && git commit -qm 'Say hello in French'");
+        let command = format!(
+            "echo {text} > french && echo 'see @{named}' > note && git add . && git commit -qm 'Say hello in French'"
+        );
         json!({"steps": [run(&command)], "then": {"text": format!("French says {text}.")}})
     };
     // The reviewer tries what it may not, too.
@@ -53,7 +59,6 @@ fn the_real_claude_takes_a_ticket_from_its_file_to_merged() {
             "approves": {"steps": [look[1]], "then": {"text": "[]"}},
         }),
     );
-    let sandbox = Sandbox::new();
     let app = sandbox.work().join("app");
     std::fs::create_dir_all(app.join(".gcluster/backlog")).expect("a folder");
     std::fs::write(app.join("ci.sh"), "#!/bin/sh\ntest ! -e french || grep -q bonj french\n")
@@ -95,6 +100,8 @@ fn the_real_claude_takes_a_ticket_from_its_file_to_merged() {
 
     let hub = sandbox.data().join("repositories/default/app/hub.git");
     assert_eq!(git(&hub, &["show", "main:french"]), "bonjour");
+    let asked = serde_json::to_string(&model.requests()).expect("text");
+    assert!(asked.contains(&format!("+see @{named}")) && !asked.contains("what nobody was told"), "{asked}");
     assert_eq!(git(&hub, &["log", "--format=%s", "main"]), "Say hello in French\nBegin");
     // The reviewer could read, and nothing else.
     let review = |name: &str| object(&sandbox, "review", name).expect("the review");

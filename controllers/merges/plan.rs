@@ -17,6 +17,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) checks: BTreeMap<Key, &'a Check>,
     /// Uids of those that are being worked on.
     pub(crate) live: &'a BTreeSet<String>,
+    /// Uids of those that failed and are tried again later.
+    pub(crate) resting: &'a BTreeSet<String>,
 }
 
 /// What is to be done about a merge.
@@ -55,8 +57,10 @@ pub(crate) fn plan(seen: &Seen<'_>) -> Vec<(Key, Act)> {
         };
         let waits = lacks.filter(|_| is_whole).map(|lacks| lacks.message);
         // Whoever cannot go on keeps nobody else from it.
+        let rests = merge.uid().is_some_and(|uid| seen.resting.contains(&uid));
         let aside = match waits {
             _ if is_gone => Some(is_kept(merge).then_some(Act::Release)),
+            _ if rests && is_whole => Some(None),
             Some(message) if is_active(merge) => Some(Some(Act::Back { message })),
             Some(message) if is_told("NotReady", &message) => Some(None),
             Some(message) => Some(Some(Act::Wait { reason: "NotReady", message })),

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::plan::{Act, Seen, is_kept, plan, status};
+use super::plan::{Act, Seen, is_kept, is_untouched, plan, status};
 use super::steps::{Stuck, Work};
 use crate::Context;
 use crate::control_loop::jittered;
@@ -76,7 +76,12 @@ pub async fn run(ctx: Context) {
                 if !(merges.is_ready() && checks.is_ready() && repositories.is_ready()) {
                     continue;
                 }
+                let now = Instant::now();
+                let rest = failures.iter().filter(|(_, (_, until))| *until > now);
+                let resting: BTreeSet<String> = rest.clone().map(|(uid, _)| uid.clone()).collect();
+                rest.for_each(|(_, (_, until))| due.not_after(*until));
                 let seen = Seen {
+                    resting: &resting,
                     merges: merges.objects().values().map(|merge| &**merge).collect(),
                     repositories: repositories.objects().iter().map(|(key, one)| (key.clone(), &**one)).collect(),
                     checks: checks.objects().iter().map(|(key, one)| (key.clone(), &**one)).collect(),
@@ -87,8 +92,7 @@ pub async fn run(ctx: Context) {
                 for (key, act) in acts {
                     let Some(merge) = merges.get(&key).cloned() else { continue };
                     let uid = merge.uid().unwrap_or_default();
-                    if let Some((_, not_before)) = failures.get(&uid).filter(|(_, at)| *at > Instant::now()) {
-                        due.not_after(*not_before);
+                    if resting.contains(&uid) {
                         continue;
                     }
                     match act {
@@ -193,7 +197,12 @@ async fn go(work: Work, events: &Events) -> (Option<Merge>, std::result::Result<
             Err(stuck) => {
                 let note = format!("{stuck}; it is tried again");
                 events.warning(&merge, "Stuck", "Merge", note.clone()).await;
-                let told = wait(&work.ctx, &merge, now.reason.as_deref().unwrap_or("NotReady"), note).await;
+                let told = match is_untouched(&now) {
+                    // Others go before it until then.
+                    true => put(&work.ctx, &merge, Act::Back { message: note }).await,
+                    // The reason tells whether it is landing or being taken back.
+                    false => wait(&work.ctx, &merge, now.reason.as_deref().unwrap_or("Landing"), note).await,
+                };
                 return (told.ok().flatten().or(Some(merge)), Err(stuck));
             }
         };

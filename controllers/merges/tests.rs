@@ -323,6 +323,34 @@ async fn what_landed_in_one_repository_only_is_finished_by_the_next_master() {
 }
 
 #[tokio::test]
+async fn a_merge_that_git_cannot_do_keeps_no_other_from_landing() {
+    let world = World::new(&["app", "lib"]);
+    for name in ["app", "lib"] {
+        branch(world.hub(name), "stuck", &[("stuck", "s\n")]);
+    }
+    branch(world.hub("app"), "good", &[("good", "g\n")]);
+    let stuck = world.merge("stuck", 1, &["app", "lib"]);
+    let mut spec = world.api.get("merges", &stuck).unwrap()["spec"].clone();
+    spec["repositories"][1]["base"] = "nowhere".into();
+    world.api.apply("merges", json!({"metadata": {"name": stuck}, "spec": spec}));
+    let (master, tester) = (world.start(world.api.client()), world.tester());
+    let told = |api: &FakeApi| {
+        let status = api.get("merges", &stuck)?["status"].clone();
+        status["message"].as_str()?.contains("no branch nowhere; it is tried again").then_some(status)
+    };
+    world.api.wait("why it is stuck", told).await;
+    let good = world.merge("good", 9, &["app"]);
+    assert_eq!(world.ended(&good).await["phase"], "Merged");
+    // It is in the queue, where a person can take it out.
+    let queued = |api: &FakeApi| (api.get("merges", &stuck)?["status"]["phase"] == "Queued").then_some(());
+    world.api.wait("it to be queued again", queued).await;
+    world.hub("lib").branch("nowhere", "main");
+    assert_eq!(world.ended(&stuck).await["phase"], "Merged");
+    master.abort();
+    tester.abort();
+}
+
+#[tokio::test]
 async fn a_merge_that_is_deleted_while_no_master_runs_is_in_all_of_its_repositories_or_in_none() {
     let mut landed = 0;
     for (writes, last_counts) in (3..=8).flat_map(|writes| [(writes, false), (writes, true)]) {
@@ -407,7 +435,8 @@ fn decided(merges: &[Merge], checks: &[Check]) -> String {
     let (acts, live) =
         (BTreeMap::from([(key("app"), &app), (key("web"), &app), (key("lib"), &lib)]), BTreeSet::new());
     let checks = checks.iter().map(|check| (key(check.metadata.name.as_deref().unwrap()), check)).collect();
-    let seen = Seen { merges: merges.iter().collect(), repositories: acts, checks, live: &live };
+    let seen =
+        Seen { merges: merges.iter().collect(), repositories: acts, checks, live: &live, resting: &live };
     let told = plan(&seen).into_iter().map(|(key, act)| match act {
         Act::Go => format!("{} goes on", key.1),
         Act::Release => format!("{} is let go", key.1),

@@ -257,17 +257,21 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// The last answer of an agent; empty when there is none any more.
+    /// The last answer of an agent, or why it has none: the error of its last iteration. Empty when nobody knows any more.
     pub(super) async fn answer(&self, agent: &str) -> Result<String> {
         let of_agent = ListParams::default().labels(&format!("{}={agent}", labels::AGENT));
         let listed = self.api::<Iteration>().list(&of_agent).await;
         let listed = listed.map_err(Error::api(format!("list the iterations of {agent}")))?;
-        let succeeded = listed.items.into_iter().filter(|iteration| {
-            iteration.spec.agent == agent
-                && iteration.status.as_ref().is_some_and(|status| status.phase == Phase::Succeeded)
-        });
-        let Some(newest) = succeeded.max_by_key(|iteration| iteration.spec.number) else {
-            return Ok(String::new());
+        let newest = |phase: Phase| {
+            let own = listed.items.iter().filter(|iteration| iteration.spec.agent == agent);
+            let ended =
+                own.filter(|iteration| iteration.status.as_ref().is_some_and(|status| status.phase == phase));
+            ended.max_by_key(|iteration| iteration.spec.number)
+        };
+        let Some(newest) = newest(Phase::Succeeded) else {
+            let failed =
+                newest(Phase::Failed).and_then(|iteration| iteration.status.clone()).unwrap_or_default();
+            return Ok(failed.error.or(failed.reason).unwrap_or_default());
         };
         let status = newest.status.clone().unwrap_or_default();
         // The output and the end are the last two records.

@@ -160,7 +160,13 @@ fn working(scene: &Scene<'_>, draft: &mut Draft, answers: &mut BTreeSet<String>)
     match standing(present) {
         Standing::AtWork(message) => draft.say("AtWork", message),
         Standing::Waits(message) => draft.say("WorkerWaits", message),
-        Standing::Failed(why) => {
+        Standing::Failed(waits) => {
+            // What its agent says is when it would try again, which it will not.
+            let Some(error) = scene.seen.answers.get(&agent) else {
+                answers.insert(agent);
+                return draft.say("Looking", "why its worker failed is read");
+            };
+            let why = if error.is_empty() { waits } else { error.clone() };
             let feedback = brief::failed(&why);
             again(
                 scene,
@@ -369,6 +375,9 @@ fn merging(scene: &Scene<'_>, draft: &mut Draft) {
                 if status.reason.as_deref() == Some("AlreadyMerged") { "AlreadyMerged" } else { "Merged" };
             let message = told.unwrap_or_else(|| "it is in the base branch".to_owned());
             draft.status.feedback = None;
+            // Whose work it is, also when he had other tickets while it waited for a person.
+            let made = scene.seen.workspaces.get(&scene.name).and_then(|workspace| workspace.spec.worker);
+            draft.status.worker = draft.status.worker.or(made);
             draft.enter(TicketPhase::Merged, reason, message);
         }
         MergePhase::Rejected => {

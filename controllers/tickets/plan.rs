@@ -47,7 +47,7 @@ pub struct Plan {
     pub pools: BTreeMap<String, WorkerPoolStatus>,
     /// What to do about locks.
     pub locks: Vec<Action>,
-    /// Agents whose last answer is needed to go on.
+    /// Agents whose last answer, or why they have none, is needed to go on.
     pub answers: BTreeSet<String>,
     /// When to look again if nothing changes.
     pub look_again: Option<Duration>,

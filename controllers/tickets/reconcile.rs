@@ -1,6 +1,6 @@
 //! The loop: after any change, all tickets of the namespace are looked at together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::channel::mpsc;
@@ -81,7 +81,7 @@ type Answers = BTreeMap<(String, String), String>;
 
 /// Plans and acts. Answers when to look again. What one ticket fails at keeps no other.
 async fn reconcile(hands: &Hands<'_>, answers: &mut Answers) -> Result<Option<Duration>> {
-    let plan = planned(hands, answers).await?;
+    let plan = planned(hands, answers).await;
     let mut first: Result<()> = Ok(());
     let mut turns: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(plan.tickets.len());
     for (name, turn) in &plan.tickets {
@@ -120,14 +120,15 @@ fn keep_worst(first: &mut Result<()>, done: Result<()>) {
 }
 
 /// Plans; reads what is needed for it.
-async fn planned(hands: &Hands<'_>, answers: &mut Answers) -> Result<Plan> {
+async fn planned(hands: &Hands<'_>, answers: &mut Answers) -> Plan {
+    let mut unread: BTreeSet<String> = BTreeSet::new();
     loop {
         let mut seen = hands.caches.snapshot(hands.namespace, hands.ctx.now());
         let own = answers.iter().filter(|((namespace, _), _)| namespace == hands.namespace);
         seen.answers = own.map(|((_, agent), text)| (agent.clone(), text.clone())).collect();
-        let plan = plan(&seen);
-        let missing: Vec<_> =
-            plan.answers.iter().filter(|agent| !seen.answers.contains_key(*agent)).collect();
+        let mut plan = plan(&seen);
+        let is_missing = |agent: &&String| !seen.answers.contains_key(*agent) && !unread.contains(*agent);
+        let missing: Vec<String> = plan.answers.iter().filter(is_missing).cloned().collect();
         if missing.is_empty() {
             // Those of the present round may be asked for once more, when a write is refused.
             let current = |agent: &str| {
@@ -136,11 +137,21 @@ async fn planned(hands: &Hands<'_>, answers: &mut Answers) -> Result<Plan> {
                 })
             };
             answers.retain(|(namespace, agent), _| namespace != hands.namespace || current(agent));
-            return Ok(plan);
+            if !unread.is_empty() {
+                let soon = jittered(RETRY);
+                plan.look_again = Some(plan.look_again.map_or(soon, |again| again.min(soon)));
+            }
+            return plan;
         }
         for agent in missing {
-            let text = hands.answer(agent).await?;
-            answers.insert((hands.namespace.to_owned(), agent.clone()), text);
+            match hands.answer(&agent).await {
+                Ok(text) => drop(answers.insert((hands.namespace.to_owned(), agent), text)),
+                // Its ticket waits for it; the others do not.
+                Err(error) => {
+                    tracing::warn!(%agent, %error, "what a worker said cannot be read yet");
+                    unread.insert(agent);
+                }
+            }
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub merges: All<Merge>,
     /// The leases that are locks.
     pub leases: All<Lease>,
-    /// Last answers of agents that came to their end, by the agent's name.
+    /// Last answers of agents that came to their end, or why they failed, by the agent's name.
     pub answers: BTreeMap<String, String>,
     /// What serves which ticket; see [`Snapshot::indexed`].
     pub(super) index: Index,
