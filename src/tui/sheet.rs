@@ -74,7 +74,7 @@ impl Sheet {
         let numbered = || self.lines.iter().enumerate();
         let found = match next {
             true => numbered().skip(self.top + 1).find(|line| begins(&line)),
-            false => numbered().take(self.top).filter(|line| begins(&line)).last(),
+            false => numbered().take(self.top).rfind(|line| begins(&line)),
         };
         let distance = |at: usize| isize::try_from(at).unwrap_or(0) - isize::try_from(self.top).unwrap_or(0);
         found.map_or(0, |(at, _)| distance(at))
