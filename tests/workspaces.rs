@@ -210,3 +210,117 @@ fn a_deleted_ticket_comes_back_as_it_was() {
     assert!(back.starts_with("ticket t-1 is back; it was "), "{back}");
     assert_eq!(object(&sandbox, "ticket", "t-1").unwrap()["spec"], spec);
 }
+
+const SEVERAL: &str = "
+apiVersion: gcluster.dev/v1alpha1
+kind: Repository
+metadata: {name: app}
+spec: {path: APP, base: main, minFreeMiB: 0}
+---
+apiVersion: gcluster.dev/v1alpha1
+kind: Repository
+metadata: {name: lib}
+spec: {path: LIB, base: main, minFreeMiB: 0}
+---
+apiVersion: gcluster.dev/v1alpha1
+kind: Workspace
+metadata: {name: t-1, annotations: {gcluster.dev/observe: LOOK}}
+spec:
+  branch: agent-1/feat-1
+  repositories: [{name: app}, {name: lib}]
+  firstPort: 4100
+  ports: 5
+";
+
+#[test]
+fn several_repositories_are_worked_on_synced_removed_and_brought_back_together() {
+    let sandbox = Sandbox::new();
+    let _master = Master::start(&sandbox);
+    let checkouts = ["app", "lib"].map(|name| sandbox.work().join(name));
+    for checkout in &checkouts {
+        std::fs::create_dir_all(checkout).unwrap();
+        git(checkout, &["init", "--quiet", "-b", "main"]);
+        for (name, text) in [("a", "1\n"), ("b", "2\n"), ("c", "3\n")] {
+            std::fs::write(checkout.join(name), text).unwrap();
+        }
+        git(checkout, &["add", "--all"]);
+        git(checkout, &["commit", "--quiet", "-m", "first"]);
+    }
+    let [app, lib] = checkouts.each_ref().map(|path| path.display().to_string());
+    let apply = |look: &str| {
+        let text = SEVERAL.replace("APP", &app).replace("LIB", &lib).replace("LOOK", look);
+        sandbox.write("several.yaml", &text);
+        sandbox.run(["apply", "-f", "several.yaml"]).ok();
+    };
+    apply("'1'");
+    let made = wait_object(&sandbox, "workspace", "t-1", "ready", |o| o["status"]["phase"] == "Ready");
+    let folder = PathBuf::from(made["status"]["path"].as_str().unwrap());
+    for name in ["app", "lib"] {
+        work(&folder.join(name));
+    }
+    let before = ["app", "lib"].map(|name| state(&folder.join(name)));
+    apply("'2'");
+    let saves = || {
+        let text = sandbox.run(["undelete", "workspace", "t-1", "--saves"]).ok().stdout;
+        let rows = text.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect());
+        let rows: Vec<Vec<String>> = rows.collect();
+        // NUMBER, four words of when, REPOSITORY, FILES, COMMIT.
+        let of =
+            |name: &str| rows.iter().find(|row| row[5] == name && row[6] == "5").map(|row| row[0].clone());
+        of("app").zip(of("lib"))
+    };
+    wait("a save of both", saves);
+
+    // Branches of one name in both, and commits of the user in one.
+    let told = sandbox.run(["sync", "status", "-o", "json"]).ok().stdout;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    for n in 0..2 {
+        assert_eq!((&told[n]["ahead"], &told[n]["behind"]), (&Value::from(0), &Value::from(0)), "{told}");
+        let branch = &told[n]["branches"][0];
+        assert_eq!(
+            (&branch["branch"], &branch["ahead"]),
+            (&"agent-1/feat-1".into(), &Value::from(1)),
+            "{told}"
+        );
+    }
+    sandbox.run(["sync", "push", "--branches"]).ok();
+    for (checkout, name) in checkouts.iter().zip(["app", "lib"]) {
+        assert_eq!(
+            git(checkout, &["rev-parse", "agent-1/feat-1"]),
+            git(&folder.join(name), &["rev-parse", "HEAD"])
+        );
+    }
+    std::fs::write(checkouts[1].join("d"), "4\n").unwrap();
+    git(&checkouts[1], &["add", "d"]);
+    git(&checkouts[1], &["commit", "--quiet", "-m", "second"]);
+    let pulled = sandbox.run(["sync", "pull", "-o", "json"]).ok().stdout;
+    let pulled: Value = serde_json::from_str(&pulled).unwrap();
+    assert_eq!(
+        (&pulled[0]["result"], &pulled[1]["result"]),
+        (&"UpToDate".into(), &"Moved".into()),
+        "{pulled}"
+    );
+
+    let shown = sandbox.run(["describe", "workspace", "t-1"]).ok().stdout;
+    for part in [&format!("cd {}", folder.display()), "4100-4104", "10 files not committed", "--saves"] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    let list = sandbox.run(["get", "workspaces"]).ok().stdout;
+    assert!(list.contains("KiB") && list.contains("it belongs to no ticket"), "{list}");
+
+    sandbox.run(["delete", "workspace", "t-1"]).ok();
+    assert!(!folder.exists());
+    // What was saved meanwhile is kept, too.
+    let (_, number) = saves().expect("a save of both");
+    let out = sandbox.work().join("looked-at");
+    let out = out.to_str().unwrap();
+    sandbox.run(["undelete", "workspace", "t-1", "--save", &number, "--to", out]).ok();
+    assert_eq!(std::fs::read(Path::new(out).join("b")).unwrap(), b"staged, and changed again\r\n\0");
+    assert!(Path::new(out).join("run.sh").exists() && !Path::new(out).join("c").exists());
+    assert_eq!(sandbox.run(["undelete", "workspace", "t-1", "--save", &number, "--to", out]).code, 5);
+    assert_eq!(sandbox.run(["undelete", "workspace", "t-1", "--save", "9", "--to", "x"]).code, 4);
+
+    let back = sandbox.run(["undelete", "workspace", "t-1"]).ok().stdout;
+    assert!(back.starts_with("workspace t-1 is back with 2 commits, 10 files: /"), "{back}");
+    assert_eq!(["app", "lib"].map(|name| state(&folder.join(name))), before);
+}

@@ -27,7 +27,11 @@ async fn saved(stage: &mut Stage, more: Value) -> Vec<String> {
         let hub = stage.hub(one["name"].as_str().unwrap());
         let is_saved = || {
             let reference = git(&hub, &["for-each-ref", "--format=%(refname)", "refs/gcluster/saves"]);
-            gcluster_git::saves::list(&hub, &reference).first().is_some_and(|save| save.files == 3)
+            let newest = gcluster_git::saves::list(&hub, &reference).into_iter().next();
+            newest.is_some_and(|save| {
+                let index = format!("{}^2", save.commit);
+                save.files == 3 && git(&hub, &["ls-tree", "--name-only", &index]).contains("staged")
+            })
         };
         stage.api.wait("a save of all of it", |_| is_saved().then_some(())).await;
     }
@@ -103,6 +107,18 @@ async fn a_master_that_ends_while_it_makes_a_deleted_folder_again_loses_nothing(
         let status = restored(&stage, &first).await;
         assert_eq!(states(&status), before, "after {delay} ms");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_folder_that_nobody_needs_is_not_said_to_be_there() {
+    let mut stage = Stage::new();
+    saved(&mut stage, json!({})).await;
+    stage.ticket("Failed");
+    fs::remove_dir_all(stage.path("workspaces/default/t-1")).unwrap();
+    wake(&stage);
+    stage.api.wait("it to go", |api| api.get("workspaces", "t-1").is_none().then_some(())).await;
+    let salvage = stage.api.all("salvages").pop().unwrap();
+    assert_eq!(salvage["spec"]["holds"], "1 commit, 3 files");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -197,6 +197,12 @@ impl Shared {
         if is_ready && is_open && worktrees::is_missing(place, sources) {
             return self.lost(workspace, place, sources).await;
         }
+        // Beside it is where others are: the disk is there.
+        if is_ready && !place.folder().exists() && place.parent.is_dir() {
+            let why = "somebody deleted its folder; what was committed, staged and saved of it is kept";
+            self.delete(workspace, why).await?;
+            return Ok(Action::await_change());
+        }
         for note in worktrees::mend(workspace, place, sources).await? {
             self.events.warning(workspace, "WorktreeMended", "Look", note).await;
         }
@@ -218,8 +224,9 @@ impl Shared {
         new.kept = Some(why.clone());
         new.kept_until = until.map(MicroTime);
         let written = self.save(workspace, |status| status.clone_from(&new)).await?;
+        let mut again = None;
         if !remove {
-            self.put_by(&written, place, sources).await?;
+            again = self.put_by(&written, place, sources).await?;
         }
         if remove {
             self.delete(workspace, &why).await?;
@@ -227,7 +234,8 @@ impl Shared {
         }
         let pause = if in_flight { OFTEN } else { jittered(RARELY) };
         let until = until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
-        Ok(Action::requeue(until.map_or(pause, |until| pause.min(until))))
+        let next = [until, again].into_iter().flatten().fold(pause, Duration::min);
+        Ok(Action::requeue(next))
     }
 
     /// Nobody needs it: it goes the way of every workspace that is deleted.

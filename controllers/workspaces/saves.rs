@@ -108,6 +108,13 @@ impl Saving {
         is_due.then(|| found.clone())
     }
 
+    /// How long it is until what was found may be saved; none when there is nothing to save.
+    fn wait(&self, repository: &str) -> Option<Duration> {
+        let (found, saved) = (self.found.get(repository)?, self.saved.get(repository)?);
+        let is_other = saved.edits != *found && (!found.files.is_empty() || saved.edits.tip == found.tip);
+        is_other.then(|| saved.pause.saturating_sub(saved.at.elapsed()))
+    }
+
     fn done(&mut self, repository: &str, edits: Arc<Edits>, took: Option<Duration>) {
         let before = self.saved.get(repository).map(|saved| saved.edits.clone());
         let pause = match took {
@@ -132,13 +139,13 @@ pub(super) fn reference(workspace: &Workspace) -> String {
 }
 
 impl Shared {
-    /// Saves what is due, and says when it was.
+    /// Saves what is due, and says when it was. Answers how long it is until there is more to save.
     pub(super) async fn put_by(
         &self,
         workspace: &Workspace,
         place: &Place,
         sources: &[Source],
-    ) -> Result<()> {
+    ) -> Result<Option<Duration>> {
         let uid = workspace.uid().unwrap_or_default();
         let mut saving = self.looks.saving(&uid);
         let (reference, branch) = (reference(workspace), &workspace.spec.branch);
@@ -160,9 +167,10 @@ impl Shared {
                 }
             }
         }
+        let wait = sources.iter().filter_map(|source| saving.wait(&source.name)).min();
         self.looks.saved(&uid, saving);
         if saved.is_empty() {
-            return Ok(());
+            return Ok(wait);
         }
         let now = MicroTime(self.ctx.now());
         let told = self.save(workspace, |status| {
@@ -170,7 +178,7 @@ impl Shared {
                 checkout.saved_at = Some(now.clone());
             }
         });
-        told.await.map(drop)
+        told.await.map(|_| wait)
     }
 }
 
@@ -207,6 +215,7 @@ mod tests {
         assert_eq!((second.fresh(Some(&first)), second.fresh(None)), (8, 58));
         saving.done("app", Arc::new(second.clone()), None);
         assert!(!due(&saving, true), "not at once after it failed");
+        assert!(saving.wait("app").is_some_and(|wait| wait <= FAILED));
         over(&mut saving);
         assert!(due(&saving, true), "but then");
 

@@ -40,6 +40,7 @@ pub(super) async fn mend(workspace: &Workspace, place: &Place, sources: &[Source
     let mut notes = Vec::new();
     for (source, (_, path)) in sources.iter().zip(place.worktrees()) {
         let git = source.git();
+        let mut why = None;
         match worktree::find(&source.hub, &path) {
             Found::Whole { record } => {
                 let step = format!("lock the worktree {}", path.display());
@@ -58,19 +59,21 @@ pub(super) async fn mend(workspace: &Workspace, place: &Place, sources: &[Source
             Found::Broken { record: None } => {
                 let newest = saves::list(&source.hub, &reference(workspace)).into_iter().next();
                 let save = newest.map(|save| save.commit);
-                if worktree::adopt(&git, &path, &workspace.spec.branch, save.as_deref()).await.is_ok() {
-                    notes.push(format!(
+                match worktree::adopt(&git, &path, &workspace.spec.branch, save.as_deref()).await {
+                    Ok(()) => notes.push(format!(
                         "somebody removed what the hub of {} knew of {}; it is known again, no file was changed",
                         source.name,
                         path.display()
-                    ));
+                    )),
+                    Err(error) => why = Some(error.to_string()),
                 }
             }
             _ => continue,
         }
         if !matches!(worktree::find(&source.hub, &path), Found::Whole { .. }) {
+            let why = why.unwrap_or_else(|| "its .git is something else: move that away".to_owned());
             let message = format!(
-                "{} is no worktree of {} any more: look what its .git is and move that away, the rest is mended then",
+                "{} is no worktree of {} any more, and no file in it is touched: {why}",
                 path.display(),
                 source.name
             );

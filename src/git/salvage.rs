@@ -128,6 +128,8 @@ fn move_over(from: &Path, to: &Path) -> io::Result<()> {
     }
     match fs::rename(from, to) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // What it is moved from is deleted afterwards.
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => copy_over(from, to),
         other => other,
     }
 }
