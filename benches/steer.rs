@@ -21,7 +21,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 const AGENTS: usize = 10_000;
-const TICKETS: usize = 1_000;
+/// Tickets, and how many of them change between two frames.
+const TICKETS: [(usize, usize); 2] = [(500, 50), (1_000, 100)];
 const CHANGING: usize = 1_000;
 const FRAMES: usize = 150;
 const PER_SECOND: usize = 30;
@@ -39,28 +40,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for sort in Sort::ALL {
         run(sort)?;
     }
-    tickets(120)?;
-    tickets(200)?;
-    tickets(80)?;
+    for (many, changing) in TICKETS {
+        for width in [80, 120, 200] {
+            tickets(width, many, changing)?;
+        }
+    }
     idle()?;
     Ok(())
 }
 
-/// The board with a thousand tickets, of which a tenth changes its place between two frames.
-fn tickets(width: u16) -> Result<(), Box<dyn std::error::Error>> {
+/// The board with so many tickets, of which some change their place between two frames.
+fn tickets(width: u16, many: usize, changing: usize) -> Result<(), Box<dyn std::error::Error>> {
     let mut screen = Terminal::new(TestBackend::new(width, 40))?;
     let mut model = fleet();
     model.size = (width, 40);
     let all = |frame: usize, which: &mut dyn Iterator<Item = usize>| {
         which.map(|n| (format!("d/t-{n}"), ticket(n, frame))).collect::<Vec<_>>()
     };
-    let put = all(0, &mut (0..TICKETS));
+    let put = all(0, &mut (0..many));
     update(&mut model, Msg::Tickets(Changes { all: true, put, gone: Vec::new() }));
     update(&mut model, Msg::Key(KeyEvent::new(KeyCode::Char('2'), KeyModifiers::NONE)));
     let (mut keys, mut frames) = (Vec::new(), Vec::new());
     let codes = ['j', 'l', 'G', 'h', 'k', 'g', 'l'];
     for frame in 1..=FRAMES {
-        let put = all(frame, &mut (0..TICKETS).skip(frame % 10).step_by(10));
+        let each = many / changing;
+        let put = all(frame, &mut (0..many).skip(frame % each).step_by(each));
         let code = codes.get(frame % codes.len()).copied().unwrap_or('j');
         let begin = Instant::now();
         for piece in (Changes { all: false, put, gone: Vec::new() }).pieces() {
@@ -72,8 +76,8 @@ fn tickets(width: u16) -> Result<(), Box<dyn std::error::Error>> {
         frames.push(drawing.elapsed());
         keys.push(begin.elapsed());
     }
-    line(&format!("{TICKETS} tickets, {width} columns: key to frame"), keys);
-    line(&format!("{TICKETS} tickets, {width} columns: a frame"), frames);
+    line(&format!("{many} tickets, {width} columns: key to frame"), keys);
+    line(&format!("{many} tickets, {width} columns: a frame"), frames);
     Ok(())
 }
 

@@ -364,6 +364,15 @@ fn tickets_are_seen_decided_about_and_their_conversations_opened() {
     tmux.keys(&["q"]);
     tmux.sees("1 commit, 2 files  +7 -1");
 
+    // What the page names is opened from it: here the diff, whose repository is not there.
+    tmux.keys(&["]"]);
+    tmux.sees("enter diff");
+    tmux.keys(&["Enter"]);
+    tmux.sees("app: the repository is gone");
+    tmux.keys(&["q", "d"]);
+    tmux.sees("Description:");
+    tmux.keys(&["q"]);
+
     // Sent back with a text; the decision is an object's field with who and when.
     tmux.keys(&["b"]);
     tmux.sees("send T-1 back");
@@ -387,13 +396,28 @@ fn tickets_are_seen_decided_about_and_their_conversations_opened() {
     }
     let _master = Master::start_at(&sandbox, &address, &["--backend", "rehearsal"], |_| {});
     wait("the banner to go", || (!tmux.screen().contains("The connection broke")).then_some(()));
-    sandbox.run(["ticket", "add", "Draw avatars", "--id", "T-3"]).ok();
+
+    // A file in the backlog folder is a ticket on the screen: promised within a second on a machine that has time.
+    let backlog = sandbox.work().join("app/.gcluster/backlog");
+    std::fs::create_dir_all(&backlog).expect("a folder");
+    let repository = json!({
+        "apiVersion": "gcluster.dev/v1alpha1", "kind": "Repository", "metadata": {"name": "app"},
+        "spec": {"path": sandbox.work().join("app")}});
+    sandbox.write("repository.json", &repository.to_string());
+    sandbox.run(["apply", "-f", "repository.json"]).ok();
+    std::fs::write(backlog.join("t-0.yaml"), "id: T-0\ntitle: Name avatars\n").expect("a file");
     tmux.sees("Tickets 3");
+    let dropped = std::time::Instant::now();
+    std::fs::write(backlog.join("t-3.yaml"), "id: T-3\ntitle: Draw avatars\n").expect("a file");
+    tmux.sees("Tickets 4");
+    let took = dropped.elapsed();
+    println!("on the screen after {took:?}");
+    assert!(took.as_secs() < 10, "{took:?}");
 
     // The next time tickets are shown at once.
     tmux.keys(&["C-c"]);
     tmux.sees("Agents keep running");
     tmux.steer("");
-    tmux.sees("Tickets 3");
+    tmux.sees("Tickets 4");
     tmux.keys(&["C-c"]);
 }

@@ -17,7 +17,7 @@ use gcluster_types::{Check, Merge, Ticket, TicketStatus, WorkerPoolSpec};
 use kube::ResourceExt;
 
 use super::brief;
-use super::changes;
+use super::changes::{self, count};
 use super::draft::{APPROVED, Draft, NEEDS_HUMAN};
 use super::names;
 use super::snapshot::{Place, Snapshot, Standing, is_of, standing};
@@ -327,10 +327,10 @@ fn reviewing(scene: &Scene<'_>, draft: &mut Draft) {
         (ReviewPhase::Done, Some(Verdict::ChangesRequested)) => {
             let most = scene.review_policy().max_review_rounds.unwrap_or(MAX_REVIEW_ROUNDS);
             if reading > most {
-                let why = format!(
-                    "{} findings of {name} are left, and findings went back {most} times",
-                    status.count
-                );
+                let (found, verb) =
+                    (count(status.count, "finding"), if status.count == 1 { "is" } else { "are" });
+                let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
+                let why = format!("{found} of {name} {verb} left, and findings went back {times}");
                 return draft.say(NEEDS_HUMAN, asks_human(scene, &why));
             }
             let feedback = brief::findings(review.spec.floor, &status.findings);

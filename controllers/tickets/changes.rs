@@ -53,6 +53,7 @@ pub(super) fn told(changes: &[TicketChange]) -> String {
     format!("{commits}, {files} +{} -{}", sum(|c| c.insertions), sum(|c| c.deletions))
 }
 
-fn count(number: i64, what: &str) -> String {
+/// `1 file`, `2 files`
+pub(super) fn count(number: i64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -11,6 +11,8 @@ use super::{age, fields};
 
 /// Most lines of the chart of throughput.
 const LINES: i64 = 12;
+/// Columns of the text.
+const WIDTH: usize = 80;
 /// Widest bar, in characters.
 const BAR: usize = 30;
 /// Lengths of a line of the chart, in seconds.
@@ -92,6 +94,8 @@ pub struct Failure {
     pub reason: String,
     /// How many.
     pub tickets: usize,
+    /// Which, the newest first.
+    pub names: Vec<String>,
 }
 
 impl Report {
@@ -115,7 +119,8 @@ impl Report {
         };
         let hours = from.map_or(0.0, |from| (to.as_second() - from.as_second()) as f64 / 3_600.0);
         let sum = |of: fn(&Record) -> i64| records.iter().map(|record| of(record)).sum();
-        let cost_usd: f64 = records.iter().map(|record| record.cost_usd).sum();
+        // The sum of nothing is -0.0.
+        let cost_usd = records.iter().map(|record| record.cost_usd).sum::<f64>() + 0.0;
         let lead = |record: &&Record| {
             let (made, merged) = (record.created?, record.finished?);
             Some((merged.as_millisecond() - made.as_millisecond()) as f64 / 1e3)
@@ -146,8 +151,9 @@ impl Report {
         let count = |result: &str| self.results.get(result).copied().unwrap_or_default();
         let (merged, failed, cancelled) = (count("Merged"), count("Failed"), count("Cancelled"));
         let all = merged + failed + cancelled;
-        let from = self.from.map(|from| format!(" since {}", minute(from))).unwrap_or_default();
-        let _ = writeln!(out, "{all} tickets came to their end{from}");
+        let from = self.from.map(|from| format!(" since {} UTC", minute(from))).unwrap_or_default();
+        let (what, whose) = if all == 1 { ("ticket", "its") } else { ("tickets", "their") };
+        let _ = writeln!(out, "{all} {what} came to {whose} end{from}");
         let _ = writeln!(out, "{merged} merged, {failed} failed, {cancelled} cancelled");
         let seconds = self.from.map_or(0.0, |from| (self.to.as_second() - from.as_second()) as f64);
         let (hour, day) = (self.merged_per_hour, self.merged_per_hour * 24.0);
@@ -158,7 +164,7 @@ impl Report {
         };
         let _ = writeln!(out, "\nThroughput: {pace}");
         let most = self.throughput.iter().map(|slice| slice.merged).max().unwrap_or(0);
-        for slice in &self.throughput {
+        for slice in self.throughput.iter().filter(|_| most > 0) {
             let line = format!(
                 "  {}  {:<BAR$}  {}",
                 minute(slice.from),
@@ -174,7 +180,10 @@ impl Report {
         if !self.phases.is_empty() {
             let rows = self.phases.iter().map(|phase| {
                 let (p50, p90) = (age::seconds(phase.seconds.p50), age::seconds(phase.seconds.p90));
-                let share = format!("{:.0}%", phase.share * 100.0);
+                let share = match phase.share * 100.0 {
+                    part if part > 0.0 && part < 0.5 => "<1%".to_owned(),
+                    part => format!("{part:.0}%"),
+                };
                 vec![phase.phase.clone(), p50, p90, share, bar(phase.share, 1.0)]
             });
             let table = fields::table(&["STATE", "P50", "P90", "SHARE", ""], rows.collect(), 2);
@@ -191,12 +200,15 @@ impl Report {
             "Reviews: {}   rejected merges: {}   began again: {}",
             self.review_rounds, self.conflicts, self.attempts
         );
-        if let Some(most) = self.failures.first().map(|failure| failure.tickets) {
+        if !self.failures.is_empty() {
+            let widest =
+                self.failures.iter().map(|failure| failure.reason.chars().count()).max().unwrap_or(0);
+            let room = WIDTH.saturating_sub(widest.max("REASON".len()) + "     TICKETS   ".len());
             let rows = self.failures.iter().map(|failure| {
-                let bar = bar(failure.tickets as f64, most as f64);
-                vec![failure.reason.clone(), failure.tickets.to_string(), bar]
+                let names = age::excerpt(&failure.names.join(", "), room);
+                vec![failure.reason.clone(), failure.tickets.to_string(), names]
             });
-            let table = fields::table(&["REASON", "TICKETS", ""], rows.collect(), 2);
+            let table = fields::table(&["REASON", "TICKETS", "NEWEST"], rows.collect(), 2);
             let _ = write!(out, "\nNot merged\n{}", lines_trimmed(&table));
         }
         out
@@ -249,12 +261,16 @@ fn phases(records: &[&Record]) -> Vec<Phase> {
 }
 
 fn failures(records: &[&Record]) -> Vec<Failure> {
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in records.iter().filter(|record| record.result != "Merged") {
-        *reasons.entry(&record.reason).or_default() += 1;
+        reasons.entry(&record.reason).or_default().push(record);
     }
-    let mut failures: Vec<Failure> =
-        reasons.into_iter().map(|(reason, tickets)| Failure { reason: reason.to_owned(), tickets }).collect();
+    let failure = |(reason, mut records): (&str, Vec<&Record>)| {
+        records.sort_by_key(|record| std::cmp::Reverse(record.finished));
+        let names = records.iter().map(|record| record.name.clone()).collect();
+        Failure { reason: reason.to_owned(), tickets: records.len(), names }
+    };
+    let mut failures: Vec<Failure> = reasons.into_iter().map(failure).collect();
     failures.sort_by(|one, other| other.tickets.cmp(&one.tickets).then(one.reason.cmp(&other.reason)));
     failures
 }
@@ -272,6 +288,7 @@ fn spread(mut values: Vec<f64>) -> Option<Spread> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::snapshot;
 
     fn at(minute: i64) -> Timestamp {
         Timestamp::from_second(1_767_261_600 + minute * 60).unwrap()
@@ -282,6 +299,7 @@ mod tests {
         Record {
             created: Some(at(0)),
             finished: Some(at(minute)),
+            name: format!("t-{minute}"),
             result: result.into(),
             reason: reason.into(),
             cost_usd: 0.25,
@@ -311,16 +329,28 @@ mod tests {
     #[test]
     fn the_report_fits_into_eighty_columns_and_says_what_it_is_about() {
         let text = Report::of(&records(), None, at(999)).text();
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
         assert!(
             text.starts_with(
-                "12 tickets came to their end since 2026-01-01 10:00\n9 merged, 2 failed, 1 cancelled\n"
+                "12 tickets came to their end since 2026-01-01 10:00 UTC\n9 merged, 2 failed, 1 cancelled\n"
             ),
             "{text}"
         );
         let part = Report::of(&records(), Some(at(100)), at(220)).text();
-        assert!(part.starts_with("2 tickets came to their end since 2026-01-01 11:40\n"), "{part}");
+        assert!(part.starts_with("2 tickets came to their end since 2026-01-01 11:40 UTC\n"), "{part}");
         assert!(part.contains("Throughput: 1.0 merged an hour"), "{part}");
+    }
+
+    #[test]
+    fn what_is_read_in_a_terminal() {
+        snapshot("report", &Report::of(&records(), None, at(999)).text());
+        // A time with a single end, which is no merge, and a name that is too long for its line.
+        let mut one = record(20, "Failed", "DependencyMissing");
+        one.name = "a-very-long-name-".repeat(8);
+        let text = Report::of(&[one], Some(at(0)), at(30)).text();
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        snapshot("report-one-failed", &text);
+        snapshot("report-empty", &Report::of(&[], Some(at(0)), at(60)).text());
     }
 
     #[test]

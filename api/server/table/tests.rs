@@ -158,3 +158,75 @@ proptest::proptest! {
         JsonPath::parse(&text).all(&json!({"a": [{"a": 1}]}));
     }
 }
+
+/// What a terminal shows without `-o wide`: columns three blanks apart.
+fn aligned(table: &Value) -> String {
+    let columns = table["columnDefinitions"].as_array().unwrap();
+    let shown: Vec<usize> = (0..columns.len()).filter(|n| columns[*n]["priority"] == 0).collect();
+    let head = shown.iter().map(|n| columns[*n]["name"].as_str().unwrap().to_uppercase()).collect::<Vec<_>>();
+    let cell = |cell: &Value| match cell {
+        Value::Null => String::new(),
+        cell => cell.as_str().map_or_else(|| cell.to_string(), str::to_owned),
+    };
+    let rows = table["rows"].as_array().unwrap().iter();
+    let rows = rows.map(|row| shown.iter().map(|n| cell(&row["cells"][n])).collect::<Vec<_>>());
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let widest = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or(0);
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().enumerate().map(|(n, cell)| format!("{cell:<width$}", width = widest(n)));
+        cells.collect::<Vec<_>>().join("   ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+#[test]
+fn tickets_and_what_serves_them_are_read_in_a_hundred_columns() {
+    let registry = registry();
+    let of = |plural: &str, name: &str, spec: Value, status: Value| {
+        let kind = registry.by_resource("gcluster.dev", "v1alpha1", plural).unwrap();
+        let meta = json!({"name": name, "creationTimestamp": "2026-01-01T02:12:00Z"});
+        let object = json!({"metadata": meta, "spec": spec, "status": status});
+        let text = aligned(&render(kind, &[&object], json!({}), IncludeObject::None, true, now()));
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        format!("{plural}\n{text}")
+    };
+    let tables = [
+        of(
+            "tickets",
+            "t-1034",
+            json!({"title": "Show avatars in the list", "priority": 2}),
+            json!({"phase": "Reviewing", "reason": "NeedsHuman", "reviewRounds": 3}),
+        ),
+        of(
+            "workerpools",
+            "builders",
+            json!({"replicas": 12}),
+            json!({"busy": 3, "ready": 7, "merged": 120, "failed": 1}),
+        ),
+        of(
+            "workspaces",
+            "t-1034",
+            json!({"ticket": "t-1034", "branch": "agent-12/feat-t-1034"}),
+            json!({"phase": "Ready", "size": "1.6 MiB", "kept": "ticket failed; removed after 24h"}),
+        ),
+        of(
+            "checks",
+            "app-0e83037255e9-quick",
+            json!({"repository": "app", "ref": "refs/heads/agent-12/feat-t-1034"}),
+            json!({"phase": "Failed", "reason": "ExitCode"}),
+        ),
+        of(
+            "reviews",
+            "t-1034-review-2",
+            json!({"ticket": "t-1034", "round": 2}),
+            json!({"phase": "Done", "verdict": "ChangesRequested", "count": 4}),
+        ),
+        of(
+            "merges",
+            "t-1034-merge-2",
+            json!({"ticket": "t-1034"}),
+            json!({"phase": "Rejected", "reason": "Conflict"}),
+        ),
+    ];
+    snapshot!("table_ticket_kinds", tables.join("\n"));
+}

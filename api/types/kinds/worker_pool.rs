@@ -19,6 +19,7 @@ pub const BRANCH_PATTERN: &str = "agent-{worker}/feat-{id}";
     plural = "workerpools",
     singular = "workerpool",
     shortname = "pool",
+    shortname = "pools",
     category = "gcluster",
     namespaced,
     status = "WorkerPoolStatus",

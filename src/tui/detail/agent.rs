@@ -8,13 +8,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use serde_json::Value;
 
-use super::{Page, conditions, diff, field, heading, table};
-use crate::render::{age, agent as words, event::EventRow};
-use crate::tui::text::{flow, one_line, pad, sanitize, truncate};
+use super::{Page, conditions, diff, events, field, heading, table};
+use crate::render::{age, agent as words};
+use crate::tui::text::{flow, one_line, pad, truncate};
 use crate::tui::theme::Theme;
-
-/// Events that are shown, the newest first.
-const EVENTS: usize = 20;
 
 /// What the view of an agent is made from.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +46,13 @@ pub fn agent(data: AgentData<'_>, width: u16, theme: &Theme) -> Page {
     let steps = table(&words::steps(agent, status), columns, theme);
     section(&mut lines, "Steps", columns, theme, steps);
     section(&mut lines, "Revisions", columns, theme, revisions(data, status, columns, theme));
-    section(&mut lines, "Events", columns, theme, events(data, columns, theme));
+    section(
+        &mut lines,
+        "Events",
+        columns,
+        theme,
+        events(data.events.iter().copied(), data.now, columns, theme),
+    );
     Page { lines }
 }
 
@@ -215,23 +218,4 @@ fn revisions(data: AgentData<'_>, status: &AgentStatus, columns: usize, theme: &
     }
     lines.extend(diff::revision_diff(old, new, columns, theme));
     lines
-}
-
-fn events(data: AgentData<'_>, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
-    let mut rows: Vec<EventRow> = data.events.iter().map(|event| EventRow::read(event)).collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.last));
-    rows.truncate(EVENTS);
-    rows.iter()
-        .flat_map(|row| {
-            let warning = row.kind == "Warning";
-            let sign = if warning { theme.glyphs.attention } else { theme.glyphs.notice };
-            let style = if warning { theme.warn } else { theme.dim };
-            let runs = [
-                (theme.dim, pad(&row.age(data.now), 12, "")),
-                (style.patch(theme.strong), one_line(&row.reason).into_owned()),
-                (theme.text, format!("  {}", sanitize(&row.message))),
-            ];
-            flow(&runs, columns, &[(style, format!("{sign} "))], &[(theme.text, "    ".to_owned())])
-        })
-        .collect()
 }

@@ -10,6 +10,7 @@
 mod agent;
 mod conditions;
 mod diff;
+mod events;
 mod iteration;
 mod step;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use super::theme::Theme;
 
 pub use agent::{AgentData, agent};
 pub use diff::{form_text, revision_diff};
+pub(crate) use events::events;
 pub use iteration::{Facts, conversation_area, iteration, iteration_header};
 pub use step::{Prompt, StepData, loop_step, prompt_rows};
 

@@ -1,5 +1,7 @@
 //! The order of the list, and what counts as one.
 
+use gcluster_types::kinds::iteration::Phase;
+
 use super::*;
 use proptest::prelude::*;
 

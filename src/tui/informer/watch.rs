@@ -5,8 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use gcluster_types::kinds::message::Message;
-use gcluster_types::{Agent, AgentRevision, Iteration};
+use gcluster_types::{Agent, Iteration};
 use k8s_openapi::api::core::v1::Event as CoreEvent;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::NamespaceResourceScope;
@@ -80,53 +79,77 @@ pub(super) async fn history(ground: Ground, agent: Key) {
 
 /// Follows one agent with its messages, revisions and events.
 pub(super) async fn one(ground: Ground, agent: Key) {
-    let namespace = Some(agent.namespace());
     let own = Config::default().fields(&format!("spec.agent={}", agent.name()));
-    let itself = Config::default().fields(&format!("metadata.name={}", agent.name()));
-    let about =
-        Config::default().fields(&format!("involvedObject.kind=Agent,involvedObject.name={}", agent.name()));
-    let object = follow(&ground, api::<Agent>(&ground, namespace), itself, {
-        let (hub, key, mut listed) = (ground.hub.clone(), agent.clone(), None);
-        move |event| {
-            let object = match event {
-                Event::Init => return listed = None,
-                Event::InitApply(object) => return listed = Some(object),
-                Event::InitDone => listed.take(),
-                Event::Apply(object) => Some(object),
-                Event::Delete(_) => None,
-            };
-            let object = object.map(|object| Box::new(without_secrets(object)));
-            hub.leave(|waiting| waiting.agent = Some((key.clone(), object)));
-        }
+    let (hub, key) = (ground.hub.clone(), agent.clone());
+    let object = single(&ground, &agent, move |object| {
+        let object = object.map(|object| Box::new(without_secrets(object)));
+        hub.leave(|waiting| waiting.agent = Some((key.clone(), object)));
     });
-    let key = agent.clone();
-    let messages = into_hub(
-        ground.clone(),
-        api::<Message>(&ground, namespace),
-        own.clone(),
-        |m| m.name_any(),
-        lean,
-        move |waiting| hub::slot(&mut waiting.messages, &key),
-    );
-    let key = agent.clone();
-    let revisions = into_hub(
-        ground.clone(),
-        api::<AgentRevision>(&ground, namespace),
-        own,
-        |r| r.name_any(),
-        lean,
-        move |waiting| hub::slot(&mut waiting.revisions, &key),
-    );
-    let key = agent.clone();
-    let events = into_hub(
-        ground.clone(),
-        api::<CoreEvent>(&ground, namespace),
-        about,
-        |e| e.name_any(),
-        |event| serde_json::to_value(lean(event)).unwrap_or(Value::Null),
-        move |waiting| hub::slot(&mut waiting.events, &key),
-    );
+    let messages = of_one(&ground, &agent, own.clone(), lean, |waiting| &mut waiting.messages);
+    let revisions = of_one(&ground, &agent, own, lean, |waiting| &mut waiting.revisions);
+    let events = events(&ground, "Agent", &agent, |waiting| &mut waiting.events);
     tokio::join!(object, messages, revisions, events);
+}
+
+/// Follows one object by its name; `each` is told when it is gone, too.
+pub(super) async fn single<K>(ground: &Ground, of: &Key, mut each: impl FnMut(Option<K>))
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let itself = Config::default().fields(&format!("metadata.name={}", of.name()));
+    let mut listed = None;
+    follow(ground, api(ground, Some(of.namespace())), itself, move |event| match event {
+        Event::Init => listed = None,
+        Event::InitApply(object) => listed = Some(object),
+        Event::InitDone => each(listed.take()),
+        Event::Apply(object) => each(Some(object)),
+        Event::Delete(_) => each(None),
+    })
+    .await;
+}
+
+/// Where what belongs to one object waits.
+type Slot<T> = for<'a> fn(&'a mut Waiting) -> &'a mut Option<(Key, Newest<T>)>;
+
+/// Follows what belongs to one object, by name.
+pub(super) async fn of_one<K, T>(
+    ground: &Ground,
+    of: &Key,
+    config: Config,
+    project: impl Fn(K) -> T + Send,
+    slot: Slot<T>,
+) where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+    T: Send,
+{
+    let api = api(ground, Some(of.namespace()));
+    let of = of.clone();
+    into_hub(
+        ground.clone(),
+        api,
+        config,
+        |object: &K| object.name_any(),
+        project,
+        move |waiting| hub::slot(slot(waiting), &of),
+    )
+    .await;
+}
+
+/// Follows the events about one object.
+pub(super) async fn events(ground: &Ground, kind: &str, of: &Key, slot: Slot<Value>) {
+    let fields = format!("involvedObject.kind={kind},involvedObject.name={}", of.name());
+    let project = |event: CoreEvent| serde_json::to_value(lean(event)).unwrap_or(Value::Null);
+    of_one(ground, of, Config::default().fields(&fields), project, slot).await;
 }
 
 pub(super) fn api<K>(ground: &Ground, namespace: Option<&str>) -> Api<K>

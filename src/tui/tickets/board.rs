@@ -16,7 +16,7 @@ use crate::tui::model::Model;
 use crate::tui::msg::Link;
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use crate::tui::view::parts::{between, panel};
+use crate::tui::view::parts::{between, cells, group, panel};
 
 /// From this width on there are columns.
 pub const WIDEST_LIST: u16 = 112;
@@ -247,6 +247,10 @@ fn word(row: &TicketRow, theme: &Theme) -> Option<(String, Style)> {
         (TicketPhase::Approved, _) => ("approved".into(), theme.good),
         (TicketPhase::Waiting, _) => match row.message.strip_prefix("it waits ") {
             Some(whom) => (text::one_line(whom).into_owned(), theme.dim),
+            // This does not pass by itself.
+            None if row.reason.starts_with("Dependency") && row.reason != "Dependencies" => {
+                (in_words(&row.reason), theme.warn)
+            }
             None => (in_words(&row.reason), theme.dim),
         },
         _ => return None,
@@ -318,17 +322,10 @@ fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     }
 }
 
-fn heading(group: Group, model: &Model, width: usize) -> Line<'static> {
+fn heading(of: Group, model: &Model, width: usize) -> Line<'static> {
     let theme = &model.theme;
-    let style = if group == Group::NeedsYou { theme.bad } else { theme.accent };
-    let text = format!(" {} ", group.title().to_uppercase());
-    let count = format!("{} ", model.backlog.count_group(group));
-    let rule = width.saturating_sub(text::width(&text) + text::width(&count) + 1);
-    Line::from(vec![
-        Span::styled(text, style.add_modifier(Modifier::BOLD)),
-        Span::styled(count, theme.dim),
-        Span::styled(theme.glyphs.rule.repeat(rule), theme.border),
-    ])
+    let style = if of == Group::NeedsYou { theme.bad } else { theme.accent };
+    group(of.title(), model.backlog.count_group(of), style, width, theme)
 }
 
 /// The columns at the right of the list, by their widths; 0 for one that no row has use for, or that there is no room
@@ -381,7 +378,7 @@ fn ticket_line(row: &TicketRow, model: &Model, width: usize, columns: &Columns) 
         word(row, theme).or_else(|| worker(row).map(|worker| (worker, theme.text))).unwrap_or_default();
     let conflict = if row.conflict.is_some() && !row.phase.is_terminal() { glyphs.conflict } else { "" };
     // What is empty in one row is a gap in all of them, so that columns stay columns.
-    let cells = [
+    let right = [
         (word, columns.word, word_style),
         (format!("P{}", row.priority), columns.priority, priority_style(row, theme)),
         (conflict.to_owned(), columns.conflict, theme.warn),
@@ -392,12 +389,7 @@ fn ticket_line(row: &TicketRow, model: &Model, width: usize, columns: &Columns) 
         ),
         (since, columns.age, theme.dim),
     ];
-    let cells = cells.into_iter().filter(|(_, columns, _)| *columns > 0).map(|(text, columns, style)| {
-        let text = text::truncate(&text, columns - 1, glyphs.ellipsis).into_owned();
-        let blank = columns - text::width(&text);
-        Span::styled(format!("{}{text}", " ".repeat(blank)), style)
-    });
-    between(left, cells.collect(), width, glyphs.ellipsis)
+    between(left, cells(right, glyphs.ellipsis), width, glyphs.ellipsis)
 }
 
 /// The ticket at a place of the screen.

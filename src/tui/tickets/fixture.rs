@@ -39,7 +39,7 @@ pub(crate) fn backlog() -> Vec<Ticket> {
     let pool = || ("/status/pool", json!("builders"));
     let reviews = |n: i64| ("/status/reviewRounds", json!(n));
     let conflict = json!([{"type": "ConflictPredicted", "status": "True", "reason": "Conflict",
-        "message": "src/list.rs would collide with t-5", "lastTransitionTime": "2026-01-02T03:50:00Z"}]);
+        "message": "a conflict is to be expected with ticket t-5 in src/list.rs (repository app)", "lastTransitionTime": "2026-01-02T03:50:00Z"}]);
     vec![
         ticket("T-1", 2, "Waiting", "Dependencies", &[]),
         ticket("T-2", 1, "Waiting", "Lock", &[]),
@@ -124,7 +124,7 @@ pub(crate) fn told() -> Ticket {
             (
                 "/status/conditions",
                 json!([{"type": "ConflictPredicted", "status": "True", "reason": "Conflict",
-                "message": "src/list.rs would collide with t-3", "lastTransitionTime": "2026-01-02T03:50:00Z"}]),
+                "message": "a conflict is to be expected with ticket t-3 in src/list.rs (repository app)", "lastTransitionTime": "2026-01-02T03:50:00Z"}]),
             ),
         ],
     )

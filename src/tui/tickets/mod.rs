@@ -19,6 +19,8 @@ pub mod story;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod screens;
+#[cfg(test)]
 mod tests;
 
 pub use backlog::{Backlog, Lane, TicketRow};

@@ -6,23 +6,19 @@ use gcluster_types::kinds::ticket::{HumanVerdict, TicketState, TicketStatus};
 use k8s_openapi::jiff::Timestamp;
 use ratatui::style::Style;
 use ratatui::text::Line;
-use serde_json::Value;
 
 use super::backlog::TicketRow;
 use super::mark::Mark;
 use super::sections::{self, Body};
 use super::story::Story;
 use super::{Panel, board, offer};
-use crate::render::{age, event::EventRow};
-use crate::tui::detail::{Page, field, heading};
+use crate::render::age;
+use crate::tui::detail::{Page, events, field, heading};
 use crate::tui::fleet::{AgentRow, Key};
 use crate::tui::markdown;
 use crate::tui::model::Model;
-use crate::tui::text::{Run, flow, one_line, pad, sanitize};
+use crate::tui::text::{Run, flow, one_line};
 use crate::tui::theme::Theme;
-
-/// Events that are shown, the newest first.
-const EVENTS: usize = 12;
 
 /// What a ticket's view is made from.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +102,7 @@ pub fn ticket(data: TicketData<'_>, width: u16, theme: &Theme) -> TicketPage {
     section("Why work began again", text(status.feedback.as_deref().unwrap_or_default()));
     section("What the worker says", text(status.summary.as_deref().unwrap_or_default()));
     section("Workspace", sections::workspaces(data, columns, theme));
-    section("Events", Body::from(events(data, columns, theme)));
+    section("Events", Body::from(events(data.story.events.values(), data.now, columns, theme)));
     TicketPage { page: Page { lines }, marked }
 }
 
@@ -130,10 +126,9 @@ fn sentence(data: TicketData<'_>, columns: usize, theme: &Theme) -> Vec<Line<'st
         let sign = [(theme.bad, format!("{} ", theme.glyphs.attention))];
         lines.extend(flow(&[(theme.bad, offer::asked(row).to_owned())], columns, &sign, &rest));
     }
-    if let Some(conflict) = &row.conflict {
+    if let Some(conflict) = row.conflict.as_ref().filter(|_| !row.phase.is_terminal()) {
         let sign = [(theme.warn, format!("{} ", theme.glyphs.conflict))];
-        let words = format!("a conflict is predicted: {}", one_line(conflict));
-        lines.extend(flow(&[(theme.warn, words)], columns, &sign, &rest));
+        lines.extend(flow(&[(theme.warn, one_line(conflict).into_owned())], columns, &sign, &rest));
     }
     lines
 }
@@ -205,24 +200,4 @@ fn usage(status: &TicketStatus) -> Vec<String> {
     // What runs without a model costs nothing worth a word.
     let price = price.filter(|_| usage.cost_usd > 0.0 || usage.tokens > 0);
     [Some(plural(usage.iterations, "iteration")), tokens, price].into_iter().flatten().collect()
-}
-
-fn events(data: TicketData<'_>, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
-    let all: Vec<&Value> = data.story.events.values().collect();
-    let mut rows: Vec<EventRow> = all.iter().map(|event| EventRow::read(event)).collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.last));
-    rows.truncate(EVENTS);
-    rows.iter()
-        .flat_map(|row| {
-            let warning = row.kind == "Warning";
-            let sign = if warning { theme.glyphs.attention } else { theme.glyphs.notice };
-            let style = if warning { theme.warn } else { theme.dim };
-            let runs = [
-                (theme.dim, pad(&row.age(data.now), 12, "")),
-                (style.patch(theme.strong), one_line(&row.reason).into_owned()),
-                (theme.text, format!("  {}", sanitize(&row.message))),
-            ];
-            flow(&runs, columns, &[(style, format!("{sign} "))], &[(theme.text, "    ".to_owned())])
-        })
-        .collect()
 }

@@ -17,7 +17,7 @@ use crate::tui::msg::Link;
 use crate::tui::need::Need;
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use crate::tui::view::parts::{between, panel};
+use crate::tui::view::parts::{between, cells, group, panel};
 
 /// Columns that a name keeps before any other column is shown.
 const NAME: usize = 14;
@@ -95,7 +95,7 @@ fn line(row: &Row<'_>, model: &Model, width: usize, selected: bool) -> Line<'sta
     let mark = if selected && model.pane == Pane::Tree { theme.glyphs.selector } else { " " };
     let mark = Span::styled(mark, theme.accent);
     match row {
-        Row::Group(need) => heading(*need, model, width),
+        Row::Group(need) => group(need.title(), model.fleet.count(*need), sign(*need, theme).0, width, theme),
         Row::Agent(agent, open) => agent_line(mark, agent, *open, model, width),
         Row::Step(agent, step, open) => step_line(mark, agent, step, *open, model, width),
         Row::Iteration(_, iteration) => iteration_line(mark, iteration, model, width),
@@ -117,19 +117,6 @@ pub fn sign(need: Need, theme: &Theme) -> (Style, &'static str) {
         Need::Idle => (theme.dim, glyphs.idle),
         Need::Done => (theme.dim, glyphs.done),
     }
-}
-
-fn heading(need: Need, model: &Model, width: usize) -> Line<'static> {
-    let theme = &model.theme;
-    let style = sign(need, theme).0.add_modifier(Modifier::BOLD);
-    let text = format!(" {} ", need.title().to_uppercase());
-    let count = format!("{} ", model.fleet.count(need));
-    let rule = width.saturating_sub(text::width(&text) + text::width(&count) + 1);
-    Line::from(vec![
-        Span::styled(text, style),
-        Span::styled(count, theme.dim),
-        Span::styled(theme.glyphs.rule.repeat(rule), theme.border),
-    ])
 }
 
 fn spinner(model: &Model) -> &'static str {
@@ -180,17 +167,13 @@ fn agent_line(
         (age::count(agent.tokens), 7, theme.dim),
         (format!("r{}", agent.revision), 5, theme.dim),
     ];
-    let mut right = Vec::new();
     let mut room = width.saturating_sub(5 + NAME);
-    for (text, columns, style) in columns {
-        if room < columns {
-            break;
-        }
-        room -= columns;
-        let text = text::truncate(&text, columns - 1, glyphs.ellipsis).into_owned();
-        let blank = columns - text::width(&text);
-        right.push(Span::styled(format!("{}{text}", " ".repeat(blank)), style));
-    }
+    let fit = columns.into_iter().take_while(|(_, columns, _)| {
+        let fits = room >= *columns;
+        room = room.saturating_sub(*columns);
+        fits
+    });
+    let right = cells(fit, glyphs.ellipsis);
     between(left, right, width, glyphs.ellipsis)
 }
 

@@ -158,15 +158,7 @@ fn go(model: &mut Model, act: Act) {
     if model.pane == Pane::Detail {
         return scroll_detail(model, act, 1);
     }
-    let page = model.rows().saturating_sub(1).max(1) as isize;
-    let to = match act {
-        Act::Up => Move::By(-1),
-        Act::Down => Move::By(1),
-        Act::PageUp => Move::By(-page),
-        Act::PageDown => Move::By(page),
-        Act::First => Move::First,
-        _ => Move::Last,
-    };
+    let to = movement(act, model.rows().saturating_sub(1));
     model.in_tree(|tree, source, height| tree.go(source, to, height));
 }
 
@@ -190,16 +182,33 @@ pub(super) fn scroll_detail(model: &mut Model, act: Act, lines: usize) {
         return;
     }
     let most = crate::tui::view::detail_rows(model).saturating_sub(page + 1);
-    let scroll = &mut model.subject.scroll;
-    *scroll = match act {
-        Act::Up => scroll.saturating_sub(lines),
-        Act::Down => *scroll + lines,
-        Act::PageUp => scroll.saturating_sub(page),
-        Act::PageDown => *scroll + page,
+    model.subject.scroll = scrolled(model.subject.scroll, act, lines, page, most);
+}
+
+/// How a key moves a selection, by pages of so many rows.
+pub(super) fn movement(act: Act, page: usize) -> Move {
+    let page = page.max(1) as isize;
+    match act {
+        Act::Up => Move::By(-1),
+        Act::Down => Move::By(1),
+        Act::PageUp => Move::By(-page),
+        Act::PageDown => Move::By(page),
+        Act::First => Move::First,
+        _ => Move::Last,
+    }
+}
+
+/// The first line in view after a key that scrolls so many lines or a page; `most` is the last there is.
+pub(super) fn scrolled(top: usize, act: Act, lines: usize, page: usize, most: usize) -> usize {
+    let top = match act {
+        Act::Up => top.saturating_sub(lines),
+        Act::Down => top + lines,
+        Act::PageUp => top.saturating_sub(page),
+        Act::PageDown => top + page,
         Act::First => 0,
         _ => most,
-    }
-    .min(most);
+    };
+    top.min(most)
 }
 
 /// From now on each iteration of the agent is shown when it begins, until the selection is moved.

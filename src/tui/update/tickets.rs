@@ -4,7 +4,7 @@ use gcluster_types::Check;
 use gcluster_types::kinds::check::CheckPhase;
 use gcluster_types::kinds::ticket::{HumanVerdict, TicketPhase, TicketState};
 
-use super::sending;
+use super::{acts, sending};
 use crate::tui::editor::Editor;
 use crate::tui::fleet::Key;
 use crate::tui::keys::Act;
@@ -14,7 +14,7 @@ use crate::tui::model::{Confirm, Input, MessageBox, Model, Overlay, SendBackBox}
 use crate::tui::msg::{Action, Changes, Effect, Fetch};
 use crate::tui::sheet::Sheet;
 use crate::tui::tickets::{Mark, Panel, TicketRow, View, page};
-use crate::tui::tree::{Move, RowId};
+use crate::tui::tree::RowId;
 
 /// Seconds in which the bell is rung once, however many tickets need somebody.
 const QUIET: i64 = 3;
@@ -128,15 +128,7 @@ fn go(model: &mut Model, act: Act) {
         View::Board(cards) => cards,
         View::List(rows) => rows.saturating_sub(1),
     };
-    let page = page.max(1) as isize;
-    let to = match act {
-        Act::Up => Move::By(-1),
-        Act::Down => Move::By(1),
-        Act::PageUp => Move::By(-page),
-        Act::PageDown => Move::By(page),
-        Act::First => Move::First,
-        _ => Move::Last,
-    };
+    let to = acts::movement(act, page);
     model.on_desk(|desk, backlog, view| desk.go(backlog, to, view));
 }
 
@@ -144,16 +136,7 @@ fn go(model: &mut Model, act: Act) {
 pub(super) fn scroll(model: &mut Model, act: Act, lines: usize) {
     let page = usize::from(model.areas().inner.height.saturating_sub(1)).max(1);
     let most = crate::tui::view::detail_rows(model).saturating_sub(page + 1);
-    let scroll = &mut model.story.scroll;
-    *scroll = match act {
-        Act::Up => scroll.saturating_sub(lines),
-        Act::Down => *scroll + lines,
-        Act::PageUp => scroll.saturating_sub(page),
-        Act::PageDown => *scroll + page,
-        Act::First => 0,
-        _ => most,
-    }
-    .min(most);
+    model.story.scroll = acts::scrolled(model.story.scroll, act, lines, page, most);
 }
 
 /// Filters the tickets.

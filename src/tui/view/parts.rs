@@ -1,6 +1,7 @@
 //! Pieces that several views are made of.
 
 use ratatui::layout::{Alignment, Rect};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Block;
 
@@ -50,6 +51,28 @@ pub fn between(
     spans.push(Span::raw(" ".repeat(room - used)));
     spans.extend(right);
     Line::from(spans)
+}
+
+/// Cells of a table, right-aligned in their columns, with a blank before each.
+pub fn cells(cells: impl IntoIterator<Item = (String, usize, Style)>, ellipsis: &str) -> Vec<Span<'static>> {
+    let cell = |(words, columns, style): (String, usize, Style)| {
+        let words = text::truncate(&words, columns.saturating_sub(1), ellipsis).into_owned();
+        let blank = columns.saturating_sub(text::width(&words));
+        Span::styled(format!("{}{words}", " ".repeat(blank)), style)
+    };
+    cells.into_iter().filter(|(_, columns, _)| *columns > 0).map(cell).collect()
+}
+
+/// The heading of a group: its name, how many there are, a rule to the edge.
+pub fn group(title: &str, count: usize, style: Style, width: usize, theme: &Theme) -> Line<'static> {
+    let title = format!(" {} ", title.to_uppercase());
+    let count = format!("{count} ");
+    let rule = width.saturating_sub(text::width(&title) + text::width(&count) + 1);
+    Line::from(vec![
+        Span::styled(title, style.add_modifier(Modifier::BOLD)),
+        Span::styled(count, theme.dim),
+        Span::styled(theme.glyphs.rule.repeat(rule), theme.border),
+    ])
 }
 
 /// A box in the middle, no larger than there is room.
