@@ -174,7 +174,7 @@ impl Executor {
         });
         let stale = super::stale::clear(ctx.config.runs_dir.clone(), self.shared.iterations.clone());
         let (post, desk) =
-            (ctx.pulse.keep("messages", || post.run()), ctx.pulse.keep("credentials", || desk.run(&ctx)));
+            (ctx.pulse.keep("messages", || post.run()), ctx.pulse.keep("budgets", || desk.run(&ctx)));
         tokio::join!(reconciling, post, stale, desk);
     }
 
