@@ -43,6 +43,7 @@ mod repositories;
 mod reviews;
 mod rollout;
 mod service;
+mod service_systemd;
 mod stalls;
 mod steer;
 mod supervision;

@@ -13,6 +13,7 @@ pub mod duration;
 pub mod kinds;
 pub mod labels;
 pub mod names;
+pub mod natural;
 pub mod sexpr;
 pub mod tickets;
 pub mod transcript;

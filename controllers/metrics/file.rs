@@ -18,29 +18,30 @@ impl File {
     /// Reads what is there. A row that a crash cut short is taken away, a file of another version is rewritten with the
     /// columns of this one, and what is no such file is put aside.
     pub(super) fn open(path: PathBuf) -> io::Result<(File, Vec<Record>)> {
-        let mut text = match fs::read(&path) {
+        let text = match fs::read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        if !text.is_empty() && !text.ends_with('\n') {
-            // A row is one line, and ends only with the write that began it.
-            let whole = text.rfind('\n').map_or(0, |at| at + 1);
-            text.truncate(whole);
-            replace(&path, &text)?;
-        }
-        if text.is_empty() {
-            return Ok((File { path, keys: HashSet::new() }, Vec::new()));
-        }
-        let records = match read(&text) {
+        // A row is one line, and ends only with the write that began it.
+        let (text, cut) = text.split_at(text.rfind('\n').map_or(0, |at| at + 1));
+        let records = match (text.is_empty(), HEADER.starts_with(cut)) {
+            (true, true) => Ok(Vec::new()),
+            (true, false) => Err("there is no whole line in it".to_owned()),
+            (false, _) => read(text).map_err(|why| why.to_string()),
+        };
+        let records = match records {
             Ok(records) => records,
             Err(why) => {
                 let aside = aside(&path);
                 tracing::warn!(file = %path.display(), kept = %aside.display(), "this is no file of metrics: {why}");
                 fs::rename(&path, aside)?;
-                Vec::new()
+                return Ok((File { path, keys: HashSet::new() }, Vec::new()));
             }
         };
+        if !cut.is_empty() {
+            replace(&path, text)?;
+        }
         if text.lines().next() != Some(HEADER) && !records.is_empty() {
             let rows: String = records.iter().map(Record::line).collect();
             replace(&path, &format!("{HEADER}\r\n{rows}"))?;
@@ -158,6 +159,14 @@ mod tests {
         file.append(&record("a")).unwrap();
         assert_eq!(rows(&path), ["a"]);
         assert_eq!(fs::read_to_string(path.with_extension("csv.old-1")).unwrap(), "my notes\n");
+        // Also without a line end, and what is no text.
+        for (n, notes) in [(2, &b"notes"[..]), (3, &b"caf\xe9"[..]), (4, &b"my\nnotes"[..])] {
+            fs::write(&path, notes).unwrap();
+            let (mut file, _) = File::open(path.clone()).unwrap();
+            file.append(&record("a")).unwrap();
+            assert_eq!(rows(&path), ["a"]);
+            assert_eq!(fs::read(path.with_extension(format!("csv.old-{n}"))).unwrap(), notes);
+        }
     }
 
     #[test]

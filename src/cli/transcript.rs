@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use gcluster_types::natural::natural;
 use gcluster_types::transcript::{Entry, Record};
 use serde_json::Value;
 
 use super::objects::{self, Selectors, text};
-use super::output::{note, table::natural};
+use super::output::note;
 use crate::client::{Connection, JSON, escape, query};
 use crate::exit::{Failure, Kind, Result};
 use crate::render::transcript::{Conversation, heading};

@@ -8,6 +8,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::natural::Natural;
+
 /// Priority of a ticket that names none.
 pub const NORMAL_PRIORITY: i32 = 3;
 
@@ -316,10 +318,11 @@ pub enum TicketPhase {
 }
 
 impl Ticket {
-    /// Which of two tickets is taken first: the smaller priority, then the one that was there first.
-    pub fn order(&self) -> (i32, Timestamp, &str) {
+    /// Which of two tickets is taken first: the smaller priority, then the one that was there first. Of those that came
+    /// in the same second, as those of one file do, `t-2` is before `t-10`.
+    pub fn order(&self) -> (i32, Timestamp, Natural<'_>) {
         let created = self.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |at| at.0);
-        (self.spec.priority, created, self.metadata.name.as_deref().unwrap_or_default())
+        (self.spec.priority, created, Natural(self.metadata.name.as_deref().unwrap_or_default()))
     }
 }
 

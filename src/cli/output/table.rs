@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use gcluster_types::natural::natural;
 use serde_json::Value;
 
 use crate::render::{fields, visible};
@@ -192,33 +193,6 @@ impl PartialOrd for Natural {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
-}
-
-/// Compares texts with the numbers in them by value: `b.2` before `b.10`.
-pub(crate) fn natural(a: &str, b: &str) -> Ordering {
-    let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
-    while let (Some(&x), Some(&y)) = (left.first(), right.first()) {
-        if x.is_ascii_digit() && y.is_ascii_digit() {
-            let (m, after_m) = number(left);
-            let (n, after_n) = number(right);
-            match m.len().cmp(&n.len()).then_with(|| m.cmp(n)) {
-                Ordering::Equal => (left, right) = (after_m, after_n),
-                other => return other,
-            }
-        } else if x == y {
-            (left, right) = (&left[1..], &right[1..]);
-        } else {
-            return x.cmp(&y);
-        }
-    }
-    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
-}
-
-/// The digits at the start without leading zeros, and the rest.
-fn number(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = bytes.iter().position(|b| !b.is_ascii_digit()).unwrap_or(bytes.len());
-    let start = bytes[..end].iter().position(|b| *b != b'0').unwrap_or(end);
-    (&bytes[start..end], &bytes[end..])
 }
 
 #[cfg(test)]
