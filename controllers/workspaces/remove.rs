@@ -420,6 +420,10 @@ pub(super) async fn put_salvage(
         other => return Ok(other.map_err(Error::api(format!("create Salvage {name}")))?),
     }
     let old = api.get(name).await.map_err(Error::api(format!("read Salvage {name}")))?;
+    if old.metadata.deletion_timestamp.is_some() {
+        // It takes its hidden refs along: what is kept in it now would be lost.
+        return Err(Trouble::wait("SalvageBeingDeleted", format!("the Salvage {name} is being deleted")));
+    }
     if old.spec.snapshots == salvage.spec.snapshots && old.spec.holds == salvage.spec.holds {
         return Ok(old);
     }

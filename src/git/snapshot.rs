@@ -316,8 +316,12 @@ impl Taking<'_> {
 
     /// What takes an entry out of an index.
     pub(crate) async fn nothing(&self) -> Result<String> {
-        let format = self.line(&["rev-parse", "--show-object-format"], None).await?;
-        Ok(format!("0 {}", "0".repeat(if format == "sha256" { 64 } else { 40 })))
+        let digits = match self.tip {
+            Some(tip) => tip.len(),
+            None if self.line(&["rev-parse", "--show-object-format"], None).await? == "sha256" => 64,
+            None => 40,
+        };
+        Ok(format!("0 {}", "0".repeat(digits)))
     }
 
     pub(crate) async fn update(&self, entries: &[(String, &[u8])]) -> Result<()> {
