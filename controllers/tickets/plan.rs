@@ -10,12 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use gcluster_types::conditions;
 use gcluster_types::kinds::ticket::TicketPhase;
 use gcluster_types::{Ticket, TicketStatus, WorkerPoolStatus};
 use k8s_openapi::api::coordination::v1::Lease;
 
 use super::advance::{Scene, advance};
-use super::draft::{Draft, Note};
+use super::draft::{Draft, NEEDS_HUMAN, Note};
 use super::locks::{self, Holders};
 use super::pools::{self, Slots};
 use super::queue;
@@ -99,6 +100,9 @@ fn occupy(seen: &Snapshot, drafts: &BTreeMap<&str, Draft>, slots: &mut Slots, ho
         let written = ticket.status.clone().unwrap_or_default();
         let next = drafts.get(name.as_str()).map(|draft| draft.status.clone()).unwrap_or_default();
         let runs = seen.busy_workers(name).next().is_some();
+        if conditions::is_true(&next.conditions, NEEDS_HUMAN) {
+            slots.ask(&next);
+        }
         for status in [&written, &next] {
             if has_worker(status) || runs {
                 slots.take(status, name);

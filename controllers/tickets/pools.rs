@@ -19,6 +19,8 @@ const AVAILABLE: &str = "Available";
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
     taken: BTreeMap<String, BTreeMap<i32, String>>,
+    /// How many tickets of each pool wait for a person.
+    asking: BTreeMap<String, usize>,
 }
 
 impl Slots {
@@ -27,6 +29,22 @@ impl Slots {
         if let (Some(pool), Some(worker)) = (&status.pool, status.worker) {
             self.taken.entry(pool.clone()).or_default().entry(worker).or_insert_with(|| ticket.to_owned());
         }
+    }
+
+    /// Notes that a ticket waits for a person.
+    pub(super) fn ask(&mut self, status: &TicketStatus) {
+        if let Some(pool) = &status.pool {
+            *self.asking.entry(pool.clone()).or_default() += 1;
+        }
+    }
+
+    /// Why the pool begins no new ticket although it has a free worker: what nobody looks at only gets older.
+    fn full(&self, pool: &WorkerPool) -> Option<String> {
+        let (name, asking) = (pool.name_any(), self.asking.get(&pool.name_any()).copied().unwrap_or(0));
+        let most = pool.spec.max_waiting.unwrap_or_else(|| pool.spec.replicas.saturating_mul(2));
+        let wait = if asking == 1 { "1 ticket waits".to_owned() } else { format!("{asking} tickets wait") };
+        let is_full = asking > 0 && asking >= usize::try_from(most).unwrap_or(0);
+        is_full.then(|| format!("{wait} for a person, and {name} begins no new one before (spec.maxWaiting)"))
     }
 
     fn of(&self, pool: &str) -> usize {
@@ -90,6 +108,7 @@ pub(super) fn offer<'a>(
     let begun = begun.into_iter().flat_map(|begun| begun.spec.repositories.iter().map(|one| &one.name));
     let needs: Vec<&String> = ticket.spec.repositories.iter().chain(begun).collect();
     let lacks = |pool: &WorkerPool| needs.iter().find(|name| !pool.spec.repositories.contains(name)).copied();
+    let is_new = ticket.status.as_ref().is_none_or(|status| status.round == 0);
     let mut refusal = None;
     let mut busy = Vec::new();
     for pool in fitting {
@@ -100,7 +119,10 @@ pub(super) fn offer<'a>(
         } else if let Some(trouble) = trouble(seen, &repositories(&pool.spec, ticket)) {
             refusal.get_or_insert(trouble);
         } else if let Some(worker) = slots.free(pool, preferred.1) {
-            return Offer::Taken(pool, worker);
+            match slots.full(pool).filter(|_| is_new) {
+                None => return Offer::Taken(pool, worker),
+                Some(why) => busy.push(why),
+            }
         } else {
             busy.push(match (pool.spec.replicas, slots.of(&name)) {
                 (0, 0) => format!("the pool {name} has no workers (spec.replicas is 0)"),
@@ -173,7 +195,7 @@ pub(super) fn status(
             Some("it has no workers: spec.replicas is 0".to_owned())
         }
         None if ready > 0 && busy >= pool.spec.replicas => Some("all its workers have a ticket".to_owned()),
-        None => None,
+        None => slots.full(pool).filter(|_| ready > 0),
     };
     let (is, reason, message) = match trouble {
         None => (true, "Ready", "its repositories are ready and have space".to_owned()),

@@ -160,3 +160,21 @@ fn a_ticket_that_was_begun_goes_to_the_pool_that_a_person_names() {
     let status = world.status("t0");
     assert_eq!((status.pool.as_deref(), status.worker, status.round), (Some("others"), Some(1), 2));
 }
+
+#[test]
+fn no_new_ticket_is_begun_while_too_many_wait_for_a_person() {
+    let mut world = human_team();
+    world.pool.spec.max_waiting = Some(1);
+    put(&mut world.seen.pools, world.pool.clone());
+    world.until("the first one asks", |world| world.reason("t0") == "NeedsHuman");
+    let begun = |world: &World| world.seen.tickets.keys().filter(|name| world.status(name).round > 0).count();
+    assert_eq!(begun(&world), 1);
+    let told = world.status("t3").message.unwrap();
+    assert!(told.contains("1 ticket waits for a person, and team begins no new one before"), "{told}");
+    // What was begun goes on.
+    world.happen(Happens::Decide(0, HumanVerdict::SendBack));
+    world.until("it asks again", |world| world.status("t0").round == 2 && world.reason("t0") == "NeedsHuman");
+    assert_eq!(begun(&world), 1);
+    world.happen(Happens::Decide(0, HumanVerdict::Approve));
+    world.until("the next one is begun", |world| begun(world) == 2);
+}

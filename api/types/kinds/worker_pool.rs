@@ -90,6 +90,11 @@ pub struct WorkerPoolSpec {
     /// Who runs first when not all agents can: higher is first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_priority: Option<i32>,
+    /// Tickets that may wait for a person before no new one is begun; those that were begun go on. Default: twice the
+    /// replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_waiting: Option<i32>,
     /// A command that tells somebody when a ticket needs a person or has come to its end. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<NotifyPolicy>,
