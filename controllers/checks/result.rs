@@ -37,6 +37,12 @@ impl Outcome {
         Outcome { passed: true, reason: "NoScript", message, exit_code: None }
     }
 
+    /// There is nothing to run, because the commit saw to that.
+    pub(crate) fn script_removed(program: &str, base: &str) -> Outcome {
+        let message = format!("it takes {program} away, with which {base} is tested: put it back");
+        Outcome::failed("ScriptRemoved", message)
+    }
+
     /// The script ended by itself.
     pub(crate) fn of_exit(
         command: &str,

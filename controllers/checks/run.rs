@@ -210,7 +210,14 @@ impl Job {
         let name = words.remove(0);
         let is_of_commit = name.contains('/') && !name.starts_with('/');
         if is_of_commit && !checkout.join(&name).exists() {
-            return Err(Outcome::no_script(&name));
+            let (base, file) = (&self.repository.spec.base, name.trim_start_matches("./"));
+            let is_taken_away =
+                gcluster_git::takes_away(hub, &spec.commit, base, file).await.map_err(cannot)?;
+            return Err(if is_taken_away {
+                Outcome::script_removed(&name, base)
+            } else {
+                Outcome::no_script(&name)
+            });
         }
         let program = find_program(OsStr::new(&name), Some(&checkout)).ok_or_else(|| {
             let message = match is_of_commit {

@@ -82,6 +82,7 @@ async fn every_end_of_a_check_says_why() {
     let green = hub.commit("main", &[("ci.sh", script)]);
     let red =
         hub.commit("main", &[("ci.sh", "#!/bin/sh\necho 'test parse ... FAILED' >&2; echo bye; exit 3\n")]);
+    let untested = hub.commit("untested", &[("ci.sh", ""), ("b", "x")]);
     let plain = hub.commit("main", &[("ci.sh", ""), ("more/ci", "x")]);
     let words = hub.commit("words", &[("ci.sh", "#!/no/such/interpreter\n")]);
     let (_checks, task) = world.start();
@@ -91,6 +92,7 @@ async fn every_end_of_a_check_says_why() {
     world.api.apply("checks", check("gone", &"0".repeat(40), json!({})));
     world.api.apply("checks", check("words", &words, json!({})));
     world.api.apply("checks", check("plain", &plain, json!({})));
+    world.api.apply("checks", check("untested", &untested, json!({})));
 
     assert_eq!(world.status("none", "Passed").await["reason"], "NoScript");
     let status = world.status("green", "Passed").await;
@@ -114,6 +116,7 @@ async fn every_end_of_a_check_says_why() {
     assert_eq!(world.status("gone", "Failed").await["reason"], "NoCommit");
     assert_ne!(world.status("words", "Failed").await["exitCode"], 0);
     assert_eq!(world.status("plain", "Passed").await["reason"], "NoScript");
+    assert_eq!(world.status("untested", "Failed").await["reason"], "ScriptRemoved");
     // A quick check does not replace what the full one said, and a full one does replace a quick one.
     world.api.apply("checks", check("red-quick", &red, json!({"spec": {"quick": true}})));
     world.api.apply("checks", check("green-full", &green, json!({})));

@@ -47,6 +47,19 @@ pub async fn has_commit(repository: &Path, commit: &str) -> Result<bool> {
     Ok(output.code == Some(0))
 }
 
+/// Whether a commit lacks a file that was there where it parted from a branch.
+///
+/// # Errors
+/// When git cannot be asked.
+pub async fn takes_away(repository: &Path, commit: &str, branch: &str, file: &str) -> Result<bool> {
+    let git = Git::new(repository);
+    let parted = git.output(&["merge-base", commit, &format!("refs/heads/{branch}")], None).await?.text();
+    let has = async |at: &str| -> Result<bool> {
+        Ok(git.output(&["cat-file", "-e", &format!("{at}:{file}")], None).await?.code == Some(0))
+    };
+    Ok(!parted.is_empty() && has(&parted).await? && !has(commit).await?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

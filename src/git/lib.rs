@@ -39,7 +39,7 @@ pub mod worktree;
 
 pub use diff::{Statistics, apart, changed, statistics};
 pub use error::Error;
-pub use export::{export, has_commit};
+pub use export::{export, has_commit, takes_away};
 pub use hub::Hub;
 pub use landing::{Move, move_together, remove_abandoned_lock};
 pub use merge_tree::{MergeTree, changed_files, conflict_hunks, merge_tree};

@@ -58,7 +58,8 @@ pub struct CheckStatus {
     /// Where it stands.
     #[serde(default)]
     pub phase: CheckPhase,
-    /// Why, in one CamelCase word: `Passed`, `NoScript`, `ExitCode`, `Signal`, `TimedOut`, `NoCommit`, `CannotStart`.
+    /// Why, in one CamelCase word: `Passed`, `NoScript`, `ExitCode`, `Signal`, `TimedOut`,
+    /// `ScriptRemoved`, `NoCommit`, `CannotStart`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Why, in one sentence.

@@ -89,7 +89,7 @@ pub enum History {
 #[serde(rename_all = "camelCase")]
 pub struct CheckPolicy {
     /// Program and arguments, run in the root of the checkout. Default `./ci.sh`. A commit without that file passes
-    /// with the reason `NoScript`.
+    /// with the reason `NoScript`; one that takes it away fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// Further arguments of a quick check. Default `--quick`.
