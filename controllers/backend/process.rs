@@ -138,9 +138,10 @@ pub(crate) fn find_program(name: &OsStr, working_directory: Option<&Path>) -> Op
         .find(|candidate| candidate.is_absolute() && is_program(candidate))
 }
 
-/// Variables that are about the master or about an agent that it runs inside, never about the new program.
+/// Variables that are about the master, about an agent that it runs inside, or about the repository in whose hook it was
+/// started, never about the new program.
 pub(crate) fn is_private(name: &OsStr) -> bool {
-    const NESTING: [&str; 14] = [
+    const NESTING: [&str; 21] = [
         "AI_AGENT",
         "CLAUDECODE",
         "CLAUDE_PID",
@@ -150,6 +151,13 @@ pub(crate) fn is_private(name: &OsStr) -> bool {
         "CLAUDE_CODE_MESSAGING_SOCKET",
         "CLAUDE_CODE_SESSION_ID",
         "CLAUDE_CODE_SSE_PORT",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_WORK_TREE",
         "LISTEN_FDS",
         "LISTEN_PID",
         "NOTIFY_SOCKET",
@@ -229,7 +237,9 @@ mod tests {
 
     #[test]
     fn what_concerns_the_master_or_a_surrounding_agent_is_not_inherited() {
-        for name in ["CLAUDECODE", "AI_AGENT", "CLAUDE_CODE_SESSION_ID", "GCLUSTER_TOKEN", "NOTIFY_SOCKET"] {
+        for name in
+            ["CLAUDECODE", "AI_AGENT", "CLAUDE_CODE_SESSION_ID", "GCLUSTER_TOKEN", "NOTIFY_SOCKET", "GIT_DIR"]
+        {
             assert!(is_private(OsStr::new(name)), "{name}");
         }
         for name in
