@@ -2,9 +2,11 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::text::{sanitize, width};
+use super::text::{breaks, sanitize, width};
 use crate::render::patch;
 
+/// Widest label below whose value a line goes on.
+const LABEL: usize = 24;
 /// Columns that one key scrolls to the side.
 const COLUMNS: usize = 8;
 
@@ -13,7 +15,9 @@ const COLUMNS: usize = 8;
 pub struct Sheet {
     /// What it is.
     pub title: String,
-    /// Its lines, harmless ones.
+    /// Its lines as they came, harmless ones.
+    whole: Vec<String>,
+    /// The same as they are shown: wrapped, but for those of a diff.
     pub lines: Vec<String>,
     /// First line in view.
     pub top: usize,
@@ -26,8 +30,21 @@ pub struct Sheet {
 impl Sheet {
     /// A text as it came.
     pub fn new(title: impl Into<String>, text: &str) -> Self {
-        let text = sanitize(text);
-        Self { title: title.into(), lines: text.lines().map(str::to_owned).collect(), ..Self::default() }
+        let whole: Vec<String> = sanitize(text).lines().map(str::to_owned).collect();
+        Self { title: title.into(), lines: whole.clone(), whole, ..Self::default() }
+    }
+
+    /// The text as it came.
+    pub fn text(&self) -> String {
+        self.whole.join("\n")
+    }
+
+    /// Wraps the lines to so many columns. A diff stays as it is: it is scrolled to the side.
+    pub fn fit(&mut self, columns: usize) {
+        if !self.diff {
+            self.lines = self.whole.iter().flat_map(|line| wrapped(line, columns)).collect();
+            self.top = self.top.min(self.lines.len().saturating_sub(1));
+        }
     }
 
     /// The same as a diff.
@@ -81,6 +98,22 @@ impl Sheet {
     }
 }
 
+/// A line on as many rows as it takes; what goes on stands below the value of `Label:  value`, else a little to the
+/// right.
+fn wrapped(line: &str, columns: usize) -> Vec<String> {
+    let blank = line.len() - line.trim_start_matches(' ').len();
+    let label = line.find(": ").filter(|at| line.get(blank..*at).is_some_and(|label| !label.contains("  ")));
+    let value = label.and_then(|at| line.get(at + 1..)).map(|rest| line.len() - rest.trim_start().len());
+    let indent = value.and_then(|value| line.get(..value)).map_or(blank + 2, width);
+    let indent = if indent <= LABEL { indent } else { blank + 2 }.min(columns / 2);
+    let rows = breaks(line, columns, columns.saturating_sub(indent)).into_iter().enumerate();
+    rows.map(|(number, range)| match (number, line.get(range).unwrap_or_default()) {
+        (0, part) => part.to_owned(),
+        (_, part) => format!("{}{part}", " ".repeat(indent)),
+    })
+    .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +123,28 @@ mod tests {
         for letter in letters.chars() {
             sheet.key(&KeyEvent::new(KeyCode::Char(letter), KeyModifiers::NONE), 4);
         }
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_below_their_values_and_those_of_a_diff_are_not() {
+        let text = "Name:   t-1\nWhy:    it waits for a person and for another one\n  high   a.rs:1   it leaks badly";
+        let mut sheet = Sheet::new("x", text);
+        sheet.fit(24);
+        let wanted = [
+            "Name:   t-1",
+            "Why:    it waits for a",
+            "        person and for",
+            "        another one",
+            "  high   a.rs:1   it",
+            "    leaks badly",
+        ];
+        assert_eq!(sheet.lines, wanted);
+        assert_eq!(sheet.text(), text);
+        sheet.fit(200);
+        assert_eq!(sheet.lines.len(), 3);
+        let mut diff = Sheet::new("x", "+one two three\n").as_diff(true);
+        diff.fit(5);
+        assert_eq!(diff.lines, ["+one two three"]);
     }
 
     #[test]

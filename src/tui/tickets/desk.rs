@@ -60,8 +60,12 @@ impl Desk {
             Some(place) => self.stood = place,
             None => {
                 let (lane, at) = self.stood;
-                let next =
-                    at_or_before(backlog, lane, at).or_else(|| backlog.in_order().next().map(|(_, row)| row));
+                let first = || backlog.in_order().next().map(|(_, row)| row);
+                // Whoever comes for the first time begins with what needs somebody, else with what is under way.
+                let next = match &self.selected {
+                    None => first(),
+                    Some(_) => at_or_before(backlog, lane, at).or_else(first),
+                };
                 self.selected = next.map(|row| row.key.clone());
                 let place = self.selected.as_ref().and_then(|key| backlog.position(key));
                 self.stood = place.unwrap_or_default();

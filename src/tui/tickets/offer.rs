@@ -38,6 +38,12 @@ pub(crate) fn hint(model: &Model, act: Act, otherwise: &'static str) -> Option<&
             Mark::Merge(_) => "merge",
             Mark::Workspace(_) => "workspace",
         }),
+        Act::Newer => (model.story.marks(&model.fleet).len() > 1).then_some(otherwise),
+        // Before a worker began there is nothing to show.
+        Act::Changes => {
+            let waits = matches!(row.phase, TicketPhase::Waiting | TicketPhase::Ready);
+            (!waits || row.round > 0).then_some(otherwise)
+        }
         _ => Some(otherwise),
     }
 }

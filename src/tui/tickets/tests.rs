@@ -18,6 +18,8 @@ use crate::tui::tree::{Move, RowId};
 #[test]
 fn the_board_is_walked_by_columns_and_the_list_by_rows() {
     let mut steer = Steer::tickets(120, 40);
+    assert_eq!(steer.chosen(), "t-7", "what needs somebody");
+    steer.keys("h h h h g");
     assert_eq!(steer.chosen(), "t-2", "the first of the first column");
     steer.keys("j j j");
     assert_eq!(steer.chosen(), "t-10", "a column ends where it ends");
@@ -65,7 +67,7 @@ fn a_panel_keeps_what_was_selected_and_is_remembered() {
     assert!(steer.screen().contains("WORKING") && steer.screen().contains("p tickets"));
     assert_eq!(steer.model.pane, Pane::Tree);
     assert_eq!(steer.press("2"), [Effect::Remember(Panel::Tickets)]);
-    assert_eq!((steer.chosen(), steer.model.pane), ("t-1", Pane::Detail));
+    assert_eq!((steer.chosen(), steer.model.pane), ("t-8", Pane::Detail));
     assert!(steer.press("2").is_empty());
     // The next time, as soon as there are tickets.
     let mut steer = Steer::empty(120, 40);
@@ -136,6 +138,22 @@ fn everything_on_the_page_of_a_ticket_is_opened_by_walking_to_it() {
     steer.model.notice = None;
     steer.send(Msg::Story(key("t-5"), News::Workspaces(Changes { all: true, ..Changes::default() })));
     assert!(steer.footer().contains("enter conversation"), "{}", steer.footer());
+}
+
+#[test]
+fn what_lies_over_the_rest_outlives_another_size() {
+    let mut steer = Steer::ticket(120, 40);
+    steer.press("s");
+    steer.send(Msg::Resize(80, 24));
+    assert!(steer.screen().contains("Stop T-5?"), "{}", steer.screen());
+    steer.press("n");
+    let text = (0..60).fold("Why:  ".to_owned(), |text, n| format!("{text} word{n:02}"));
+    steer.send(Msg::Page { title: "ticket/t-5".into(), text: text.clone(), diff: false });
+    let whole = |steer: &Steer| (0..60).all(|n| steer.screen().contains(&format!("word{n:02}")));
+    assert!(whole(&steer), "it is wrapped:\n{}", steer.screen());
+    steer.send(Msg::Resize(60, 20));
+    assert!(whole(&steer), "{}", steer.screen());
+    assert_eq!(steer.press("c"), [Effect::Copy(text)], "as it came");
 }
 
 #[test]
@@ -288,7 +306,7 @@ fn commands_for_agents_do_not_reach_an_agent_that_is_not_seen() {
     assert!(matches!(&steer.command("yaml")[..], [Effect::Fetch(Fetch::Yaml("tickets", _))]));
     assert!(matches!(&steer.command("describe")[..], [Effect::Fetch(Fetch::Describe("tickets", _))]));
     steer.command("delete");
-    assert!(steer.screen().contains("Delete T-2?"));
+    assert!(steer.screen().contains("Delete T-7?"));
     steer.press("esc");
     steer.command("go builder");
     assert_eq!((steer.model.panel, steer.selected()), (Panel::Agents, "builder"));
@@ -369,6 +387,7 @@ fn the_mouse_selects_and_opens_cards() {
     let mut steer = Steer::tickets(120, 40);
     let at = steer.screen().lines().position(|line| line.contains("T-7")).unwrap() as u16;
     let column = 1 + 4 * 17;
+    steer.press("h");
     let click = |steer: &mut Steer, row: u16| {
         let kind = MouseEventKind::Down(MouseButton::Left);
         steer.send(Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))

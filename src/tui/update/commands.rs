@@ -9,7 +9,7 @@ use crate::tui::command::{self, Command};
 use crate::tui::fleet::{Fleet, Key};
 use crate::tui::keys::Act;
 use crate::tui::layout::Pane;
-use crate::tui::model::{Model, Overlay, Subject};
+use crate::tui::model::{Model, Subject};
 use crate::tui::msg::{Action, Effect};
 use crate::tui::sheet::Sheet;
 use crate::tui::theme::Theme;
@@ -254,5 +254,5 @@ fn page(model: &mut Model, what: &str, lines: Vec<String>) {
         Some(row) => format!("{what} of {}", row.agent().name()),
         None => return,
     };
-    model.overlay = Some(Overlay::Sheet(Sheet::new(title, &lines.join("\n"))));
+    model.show_sheet(Sheet::new(title, &lines.join("\n")));
 }

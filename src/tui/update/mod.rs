@@ -29,12 +29,15 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Paste(text) => inputs::pasted(model, &text),
         Msg::Resize(width, height) => {
             model.size = (width, height);
+            if let Some(Overlay::Sheet(sheet)) = &mut model.overlay {
+                sheet.fit(sheet_columns((width, height)));
+            }
             Vec::new()
         }
         Msg::Tick(now) => return tick(model, now),
         Msg::Done { action, outcome } => sending::done(model, action, outcome),
         Msg::Page { title, text, diff } => {
-            model.overlay = Some(Overlay::Sheet(Sheet::new(title, &text).as_diff(diff)));
+            model.show_sheet(Sheet::new(title, &text).as_diff(diff));
             Vec::new()
         }
         Msg::Background { light } => {
@@ -157,7 +160,7 @@ fn overlay_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
                 model.overlay = None
             }
             KeyCode::Char('c') => {
-                let text = sheet.lines.join("\n");
+                let text = sheet.text();
                 model.say("copied", false);
                 return vec![Effect::Copy(text)];
             }
@@ -168,6 +171,11 @@ fn overlay_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         },
     }
     Vec::new()
+}
+
+/// Columns of a text that lies over the rest, within its border.
+fn sheet_columns((width, _): (u16, u16)) -> usize {
+    usize::from(width.saturating_sub(2))
 }
 
 /// Scrolls by a key; answers whether it was one.
@@ -223,6 +231,12 @@ impl Model {
             self.in_tree(|tree, source, height| tree.select(source, id, height));
             self.chase = true;
         }
+    }
+
+    /// Shows a text over the rest.
+    pub(crate) fn show_sheet(&mut self, mut sheet: Sheet) {
+        sheet.fit(sheet_columns(self.size));
+        self.overlay = Some(Overlay::Sheet(sheet));
     }
 
     /// Where a question or a key table lies over the rest, keys go there.

@@ -360,7 +360,7 @@ pub(super) fn events(model: &mut Model) {
     let Some(row) = selected(model) else { return };
     let values: Vec<_> = model.story.events.values().cloned().collect();
     let lines = super::commands::event_lines(&values, model.now);
-    model.overlay = Some(Overlay::Sheet(Sheet::new(format!("Events of {}", row.id), &lines.join("\n"))));
+    model.show_sheet(Sheet::new(format!("Events of {}", row.id), &lines.join("\n")));
 }
 
 fn copy(model: &mut Model) -> Vec<Effect> {
