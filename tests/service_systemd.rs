@@ -105,6 +105,8 @@ fn inside(sandbox: &Sandbox) {
     let unit = units.join("gcluster.service");
     let text = std::fs::read_to_string(&unit).expect("the unit");
     let text = text.replace("WatchdogSec=60", "WatchdogSec=3").replace("RestartSec=5", "RestartSec=1");
+    let log = sandbox.work().join("master.log");
+    let text = text.replace("UMask=0077", &format!("UMask=0077\nStandardError=append:{}", log.display()));
     let start = format!("master --data-dir {}", sandbox.data().display());
     std::fs::write(&unit, text.replace(&start, &format!("{start} --addr 127.0.0.1:0 --backend command")))
         .expect("the unit");
@@ -126,6 +128,13 @@ fn inside(sandbox: &Sandbox) {
         let found = ran(Command::new("pgrep").args(["-f", "^sleep 97[01]$"])).stdout;
         found.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
+    // A stop before the processes are taken over would leave them to the next master.
+    let taken_over = |times: usize| {
+        wait("the processes to be taken over", || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            (text.matches("taken over from an earlier master").count() == times).then_some(())
+        });
+    };
     let both = wait("both processes", || Some(sleepers()).filter(|found| found.len() == 2));
     for pid in &both {
         let group = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its cgroup");
@@ -135,8 +144,10 @@ fn inside(sandbox: &Sandbox) {
     // Killed, and hanging: another one takes over what runs.
     signal(first.parse().expect("a number"), "KILL");
     let second = next(&first);
+    taken_over(1);
     signal(second.parse().expect("a number"), "STOP");
     let third = next(&second);
+    taken_over(2);
     assert_eq!(shown("NRestarts"), "2");
     assert_eq!(sleepers(), both, "{third}");
     wait_object(sandbox, "iteration", "sleeper.prompt.0", "at work", |o| o["status"]["phase"] == "Running");
