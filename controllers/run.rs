@@ -10,9 +10,11 @@ use crate::{Context, collector, repositories, revision, tickets};
 
 /// Longest time that recording the end of all iterations takes, beyond the grace of their programs.
 const RECORDING: Duration = Duration::from_secs(3);
+/// Longest time that a master takes over what runs before it ends that.
+const TAKING_OVER: Duration = Duration::from_secs(3);
 
 /// Runs all controllers until `shutdown`, then ends every iteration with grace, all at the same time, and
-/// returns when their ends are recorded, within about eight seconds.
+/// returns when their ends are recorded, within about ten seconds.
 pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
     let agents = Agents::new(ctx.client.clone());
     let iterations = iterations();
@@ -44,7 +46,8 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
     };
     tokio::select! {
         () = loops => tracing::error!("the controllers ended by themselves"),
-        () = shutdown => {}
+        // A stop right after the start has to end what the master before has left, too.
+        () = async { shutdown.await; executor.taken_over(TAKING_OVER).await } => {}
     }
     tokio::join!(executor.close(limit), checks.close(limit), workspaces.close(limit));
 }

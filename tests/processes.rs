@@ -323,3 +323,24 @@ fn after_a_reboot_nothing_is_adopted_and_what_ran_is_begun_again() {
     wait_object(&sandbox, "iteration", "a.work.1", "begun again", |o| o["status"]["phase"] == "Running");
     sandbox.run(["stop", "a"]).ok();
 }
+
+#[test]
+fn a_stop_right_after_the_start_ends_what_the_master_before_has_left() {
+    let sandbox = Sandbox::new();
+    let word = word("left");
+    let mut first = master_of(&sandbox, true);
+    let names: Vec<String> = (0..4).map(|n| format!("a{n}")).collect();
+    let work = format!("sh -c 'while :; do sleep 1; done' '{word}'");
+    let agents: Vec<Value> = names.iter().map(|name| shell_loop(name, &work)).collect();
+    apply(&sandbox, &agents);
+    for name in &names {
+        wait_object(&sandbox, "iteration", &format!("{name}.work.0"), "its process", |o| {
+            o["status"]["process"]["pid"].is_i64()
+        });
+    }
+    wait("all to work", || (with_argument(&word).len() == names.len()).then_some(()));
+    first.kill();
+    let mut second = master_of(&sandbox, true);
+    assert!(second.stop().success());
+    assert_eq!(with_argument(&word).len(), 0, "{}", second.log());
+}

@@ -67,6 +67,8 @@ const FIELDS: &[&str] = &[
 const IDLE: Duration = Duration::from_secs(3_600);
 /// What belongs together comes within this time: an iteration is recorded, starts, and is seen to run.
 const SETTLE: Duration = Duration::from_millis(20);
+/// How often is looked at what has not been taken over.
+const LOOK: Duration = Duration::from_millis(20);
 /// Outputs that are kept at hand, in bytes, of all agents.
 const CACHE_BYTES: usize = 32 << 20;
 
@@ -176,6 +178,26 @@ impl Executor {
         let (post, desk) =
             (ctx.pulse.keep("messages", || post.run()), ctx.pulse.keep("budgets", || desk.run(&ctx)));
         tokio::join!(reconciling, post, stale, desk);
+    }
+
+    /// Completes when all that an earlier master left running is in hand, so that [`Executor::close`] ends that, too; at
+    /// the latest after `limit`. [`Executor::run`] has to go on meanwhile.
+    pub async fn taken_over(&self, limit: Duration) {
+        let in_hand = async {
+            self.shared.iterations.ready().await;
+            let is_left = |iteration: &Arc<Iteration>| {
+                let uid = iteration.uid().unwrap_or_default();
+                phase(iteration) == Phase::Running && self.shared.live.door(&uid).is_none()
+            };
+            while self.shared.iterations.all().iter().any(is_left) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(limit, in_hand).await.is_err() {
+            tracing::warn!(
+                "programs of an earlier master were not taken over in time; the next one ends them"
+            );
+        }
     }
 
     /// Ends every iteration that runs and waits until all is recorded, at most `limit`.
