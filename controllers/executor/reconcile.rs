@@ -18,7 +18,7 @@ use super::budget::Desk;
 use super::credential::Credential;
 use super::driver::{Run, drive, remove};
 use super::flow::{Start, phase};
-use super::live::Live;
+use super::live::{Door, Live};
 use super::messages::Post;
 use super::pace::Pace;
 use super::plan::{Observed, Plan, StopReason, plan};
@@ -187,7 +187,9 @@ impl Executor {
             self.shared.iterations.ready().await;
             let is_left = |iteration: &Arc<Iteration>| {
                 let uid = iteration.uid().unwrap_or_default();
-                phase(iteration) == Phase::Running && self.shared.live.door(&uid).is_none()
+                // Claimed is not enough: until its program is followed, that is dropped with the loop.
+                let door = self.shared.live.door(&uid);
+                phase(iteration) == Phase::Running && matches!(door, None | Some(Door::Starting))
             };
             while self.shared.iterations.all().iter().any(is_left) {
                 tokio::time::sleep(LOOK).await;
