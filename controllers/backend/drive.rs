@@ -350,6 +350,8 @@ impl Driver {
                 (Some(line), Some(input)) => input.send(line),
                 _ => self.hunted.signal_group(Signal::INT),
             },
+            // Those that were sent before and not handed over come first.
+            Command::Steer(message) if self.earlier.again => self.earlier.messages.push(message),
             Command::Steer(message) => {
                 if self.input.is_some() && self.dialect.holds(&message) {
                     return;

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::testing::FakeApi;
+use crate::testing::{FakeApi, Life};
 use crate::{Config, Context};
 
 /// A hub with a base branch, a user's checkout, and the loop.
@@ -14,6 +15,7 @@ pub(super) struct Stage {
     pub(super) api: FakeApi,
     pub(super) dir: tempfile::TempDir,
     task: Option<JoinHandle<()>>,
+    life: Life,
 }
 
 #[track_caller]
@@ -29,7 +31,8 @@ pub(super) fn git(dir: &Path, args: &[&str]) -> String {
 impl Stage {
     /// A repository `app` with one commit.
     pub(super) fn new() -> Stage {
-        let stage = Stage { api: FakeApi::new(), dir: tempfile::tempdir().unwrap(), task: None };
+        let (api, dir) = (FakeApi::new(), tempfile::tempdir().unwrap());
+        let stage = Stage { api, dir, task: None, life: Life::default() };
         stage.repository("app");
         stage
     }
@@ -91,11 +94,15 @@ impl Stage {
     pub(super) fn start(&mut self) {
         let mut config = Config::new("rehearsal", self.path("runs"));
         config.data_dir = self.path("");
-        let ctx = Context::new(self.api.client(), [], config);
+        let (client, life) = self.api.mortal_client();
+        self.life = life;
+        let ctx = Context::new(client, [], config);
         self.task = Some(tokio::spawn(async move { super::Workspaces::new(ctx).run().await }));
     }
 
+    /// As if its process was killed: what still runs of it writes no more.
     pub(super) async fn stop(&mut self) {
+        self.life.dead.store(true, Ordering::SeqCst);
         if let Some(task) = self.task.take() {
             task.abort();
             let _ = task.await;
